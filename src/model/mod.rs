@@ -1,0 +1,23 @@
+//! Plain data. No I/O, no waiting, no other module of this crate.
+
+mod catalog;
+mod change;
+mod finding;
+mod migration;
+mod name;
+mod persona;
+mod report;
+mod run;
+mod statement;
+mod workload;
+
+pub use catalog::*;
+pub use change::*;
+pub use finding::*;
+pub use migration::*;
+pub use name::*;
+pub use persona::*;
+pub use report::*;
+pub use run::*;
+pub use statement::*;
+pub use workload::*;

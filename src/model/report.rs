@@ -1,0 +1,138 @@
+use super::{Finding, Gap, Severity};
+use serde::{Deserialize, Serialize};
+
+/// What one command has to say: built once, rendered by any format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The subcommand.
+    pub command: String,
+    pub outcome: Outcome,
+    /// The result in one line.
+    pub summary: String,
+    /// What people read, in order. Rendered by table, markdown and HTML.
+    pub blocks: Vec<Block>,
+    /// Every format shows every one of them.
+    pub findings: Vec<Finding>,
+    pub gaps: Vec<Gap>,
+    /// The typed result, for JSON.
+    pub data: serde_json::Value,
+    /// The next command to type, where there is an obvious one.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Exit code 0.
+    Pass,
+    /// Looked, and the answer is no: exit code 1.
+    Fail,
+    /// Looked, and cannot tell: exit code 3.
+    Inconclusive,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Block {
+    Heading(String),
+    Text(String),
+    Table(Grid),
+    Code { language: String, text: String },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Grid {
+    pub columns: Vec<GridColumn>,
+    pub rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GridColumn {
+    pub title: String,
+    /// Numbers stand to the right.
+    pub right: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    pub text: String,
+    pub tone: Tone,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tone {
+    #[default]
+    Plain,
+    Good,
+    Bad,
+    Warn,
+    Dim,
+}
+
+impl Report {
+    pub fn new(command: &str, summary: impl Into<String>) -> Self {
+        Self {
+            command: command.to_owned(),
+            outcome: Outcome::Pass,
+            summary: summary.into(),
+            blocks: Vec::new(),
+            findings: Vec::new(),
+            gaps: Vec::new(),
+            data: serde_json::Value::Null,
+            next: None,
+        }
+    }
+
+    /// Worst first, then by object and rule, so that two runs print the same.
+    pub fn sort_findings(&mut self) {
+        self.findings.sort_by(|a, b| {
+            b.severity
+                .cmp(&a.severity)
+                .then_with(|| a.object.cmp(&b.object))
+                .then_with(|| a.rule.cmp(&b.rule))
+        });
+    }
+
+    /// Fails the report where a finding is at or over `fail_on`.
+    pub fn judge_findings(&mut self, fail_on: Option<Severity>) {
+        if fail_on.is_some_and(|level| self.findings.iter().any(|f| f.severity >= level)) {
+            self.outcome = Outcome::Fail;
+        }
+    }
+}
+
+impl Grid {
+    /// `right` names the columns that stand to the right.
+    pub fn new(titles: &[&str], right: &[&str]) -> Self {
+        let columns = titles
+            .iter()
+            .map(|title| GridColumn {
+                title: (*title).to_owned(),
+                right: right.contains(title),
+            })
+            .collect();
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl Cell {
+    pub fn toned(text: impl Into<String>, tone: Tone) -> Self {
+        Self {
+            text: text.into(),
+            tone,
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self {
+            text: text.into(),
+            tone: Tone::Plain,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// What `pg_stat_statements` knows of this database.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Statements {
+    pub since: Option<DateTime<Utc>>,
+    /// Statements thrown out because the table was full (`pg_stat_statements_info.dealloc`, since 14).
+    pub evicted: Option<i64>,
+    pub statements: Vec<Statement>,
+}
+
+/// One entry, in the units of PostgreSQL 13 and later whatever the server's version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Statement {
+    pub query_id: i64,
+    /// Normalised text; `None` where hidden (`<insufficient privilege>`) or evicted.
+    pub text: Option<String>,
+    /// The role after `SET ROLE`.
+    pub role: String,
+    pub calls: i64,
+    pub total_ms: f64,
+    pub mean_ms: f64,
+    pub min_ms: f64,
+    pub max_ms: f64,
+    pub stddev_ms: f64,
+    pub plan_ms: f64,
+    pub rows: i64,
+    pub shared_hit: i64,
+    pub shared_read: i64,
+    pub temp_blocks: i64,
+    pub wal_bytes: i64,
+    /// False for a statement inside a function (`track = all`); true where the version does not say.
+    pub top_level: bool,
+}
