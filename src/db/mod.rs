@@ -1,5 +1,10 @@
 //! The only module that names a driver. Everything that waits on PostgreSQL goes through here.
 
 mod error;
+mod session;
+mod target;
+mod tls;
 
 pub use error::{Error, Result};
+pub use session::{Limits, Session};
+pub use target::{Env, Target, TlsMode};

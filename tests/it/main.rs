@@ -1,1 +1,7 @@
-fn main(){}
+//! One binary, so that the crate and `libpg_query` are linked once.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its inputs should stop"
+)]
+
+mod layers;
