@@ -11,6 +11,9 @@ pub struct Catalog {
     pub tables: BTreeMap<Name, Table>,
     /// Functions of user schemas and every function that a policy calls; overloads stand side by side.
     pub functions: Vec<Function>,
+    /// Functions of `pg_catalog` that are not immutable, by name; the worst of its overloads.
+    #[serde(default)]
+    pub builtins: BTreeMap<String, Volatility>,
     /// What could not be read.
     pub gaps: Vec<Gap>,
 }
