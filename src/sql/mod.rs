@@ -3,4 +3,7 @@
 pub mod quote;
 pub mod rewrite;
 pub mod scope;
+mod single;
 pub mod tree;
+
+pub use single::{Single, single};

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 /// A module may use only the modules written before it.
 const LAYERS: &[&str] = &[
-    "model", "config", "sql", "rules", "propose", "report", // decide
+    "model", "sql", "config", "rules", "propose", "report", // decide
     "db", "migrate", "seed", "bench", "verify", "monitor", // act
     "cli",
 ];

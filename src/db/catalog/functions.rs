@@ -10,8 +10,22 @@ impl Reader<'_> {
         for row in self.rows("read functions", sql).await? {
             catalog.functions.push(function(&row)?);
         }
+        let sql = include_str!("../queries/builtins.sql");
+        for row in self.rows("read built-in functions", sql).await? {
+            catalog
+                .builtins
+                .insert(get(&row, "name")?, volatility(&row)?);
+        }
         Ok(())
     }
+}
+
+fn volatility(row: &Row) -> Result<Volatility> {
+    Ok(match letter(row, "volatility")? {
+        'i' => Volatility::Immutable,
+        's' => Volatility::Stable,
+        _ => Volatility::Volatile,
+    })
 }
 
 fn function(row: &Row) -> Result<Function> {
@@ -24,11 +38,7 @@ fn function(row: &Row) -> Result<Function> {
         returns: get(row, "returns")?,
         returns_set: get(row, "returns_set")?,
         language: get(row, "language")?,
-        volatility: match letter(row, "volatility")? {
-            'i' => Volatility::Immutable,
-            's' => Volatility::Stable,
-            _ => Volatility::Volatile,
-        },
+        volatility: volatility(row)?,
         parallel: match letter(row, "parallel")? {
             's' => Parallel::Safe,
             'r' => Parallel::Restricted,

@@ -355,7 +355,7 @@ fn free_name(function: &Function, catalog: &Catalog) -> String {
     if !taken(&first) {
         return first;
     }
-    (2..)
+    (2..1000)
         .map(|n: u32| format!("{stem}_set{n}"))
         .find(|name| !taken(name))
         .unwrap_or(first)

@@ -1,7 +1,7 @@
 //! Membership tests in their one form that can be an index condition: `column = any(array(select …))`.
 //!
 //! A sub-select of a policy is never pulled up into a join, but an uncorrelated array sub-select is an
-//! InitPlan, whose value is known before the scan starts.
+//! init-plan, whose value is known before the scan starts.
 
 use super::exists::membership;
 use super::{Rewritten, function};

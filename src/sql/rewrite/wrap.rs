@@ -1,7 +1,7 @@
 //! `f()` → `(select f())` for a stable call that does not depend on the row.
 //!
 //! A STABLE function gives the same result all through one statement (PostgreSQL documentation,
-//! "Function Volatility Categories"), so evaluating it once as an InitPlan is equivalent.
+//! "Function Volatility Categories"), so evaluating it once as an init-plan is equivalent.
 
 use crate::model::{Catalog, Volatility};
 use crate::sql::scope::{calls, free_columns, volatility, worst_volatility};
@@ -81,11 +81,12 @@ fn array_operand(node: &mut Node) -> Option<&mut Node> {
 /// `= any((select f()))` would compare with the rows of the sub-select, so the array gets a cast.
 fn rewrite_array(array: &mut Node, catalog: &Catalog) -> bool {
     if !worth_wrapping(array, catalog) {
-        return parts_mut(array)
-            .unwrap_or_default()
-            .into_iter()
-            .fold(false, |changed, part| rewrite(part, catalog) || changed)
-            | subselect_mut(array).is_some_and(|select| rewrite_select(select, catalog));
+        let mut changed =
+            subselect_mut(array).is_some_and(|select| rewrite_select(select, catalog));
+        for part in parts_mut(array).unwrap_or_default() {
+            changed |= rewrite(part, catalog);
+        }
+        return changed;
     }
     match array.node.as_mut() {
         Some(NodeEnum::TypeCast(cast)) => cast
