@@ -5,6 +5,7 @@ mod clone;
 mod draw;
 mod error;
 mod explain;
+mod lab;
 mod run;
 mod session;
 mod statements;
@@ -17,6 +18,7 @@ pub use clone::{Clone, clone_database, clone_name, maintenance, remove_leftovers
 pub use draw::{Defaults, resolve};
 pub use error::{Error, Result};
 pub use explain::{Explain, draw_of, explain};
+pub use lab::Workbench;
 pub use run::{Execution, Prepared};
 pub use session::{Limits, Session};
 pub use statements::read_statements;
