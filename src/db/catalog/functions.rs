@@ -10,6 +10,14 @@ impl Reader<'_> {
         for row in self.rows("read functions", sql).await? {
             catalog.functions.push(function(&row)?);
         }
+        let sql = include_str!("../queries/builtins.sql");
+        for row in self.rows("read built-in functions", sql).await? {
+            let volatility = match get(&row, "volatile")? {
+                true => Volatility::Volatile,
+                false => Volatility::Stable,
+            };
+            catalog.builtins.insert(get(&row, "name")?, volatility);
+        }
         Ok(())
     }
 }
