@@ -1,3 +1,5 @@
 //! The wall around `pg_query`: everything that reads or writes SQL text.
 
+pub mod body;
+pub mod qual;
 pub mod quote;

@@ -12,9 +12,10 @@ impl Reader<'_> {
         }
         let sql = include_str!("../queries/builtins.sql");
         for row in self.rows("read built-in functions", sql).await? {
-            let volatility = match get(&row, "volatile")? {
-                true => Volatility::Volatile,
-                false => Volatility::Stable,
+            let volatility = if get(&row, "volatile")? {
+                Volatility::Volatile
+            } else {
+                Volatility::Stable
             };
             catalog.builtins.insert(get(&row, "name")?, volatility);
         }
