@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod ddl;
+pub mod body;
+pub mod qual;
 pub mod quote;
 pub mod rewrite;
 pub mod scope;
