@@ -10,9 +10,8 @@ alter table authorization_events enable row level security;
 -- Pattern: unwrapped auth.role().
 create policy companies_read on pharma_companies for select to authenticated using (auth.role() = 'authenticated');
 
--- Pattern: unwrapped auth.role(), and soft delete inside the policy.
-create policy reps_read on pharma_reps for select to authenticated
-  using (deleted_at is null and auth.role() = 'authenticated');
+-- Pattern: soft delete inside the policy, and nothing else.
+create policy reps_read on pharma_reps for select to authenticated using (deleted_at is null);
 
 -- Pattern: a branch without a column, called for each row, beside a function of a column.
 create policy appointments_staff on pharma_appointments for select to authenticated

@@ -2,7 +2,6 @@
 
 -- Pattern: row-independent call wrapped.
 alter policy companies_read on pharma_companies using ((select auth.role()) = 'authenticated');
-alter policy reps_read on pharma_reps using (deleted_at is null and (select auth.role()) = 'authenticated');
 alter policy medications_read on medications using ((select auth.role()) = 'authenticated');
 
 -- Pattern: the branch without a column is given one: every location for an admin, none otherwise.
