@@ -315,9 +315,9 @@ impl Catalog {
         schema: &'a str,
         name: &'a str,
     ) -> impl Iterator<Item = &'a Function> {
-        self.functions.iter().filter(move |f| {
-            f.name.name == name && (schema.is_empty() || f.name.schema == schema)
-        })
+        self.functions
+            .iter()
+            .filter(move |f| f.name.name == name && (schema.is_empty() || f.name.schema == schema))
     }
 
     /// Whether `policy` applies to a session whose current role is `role`.

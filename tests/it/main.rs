@@ -1,1 +1,4 @@
-fn main(){}
+//! One integration binary, on a real throwaway PostgreSQL.
+
+mod server;
+mod throwaway;
