@@ -1,5 +1,12 @@
 #![doc = include_str!("../docs/ARCHITECTURE.md")]
 
+// In layer order: a module uses only those above it. `tests/it/layers.rs` keeps it so.
 pub mod model;
 
+pub mod sql;
+
+pub mod report;
+
 pub mod db;
+
+pub mod cli;

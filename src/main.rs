@@ -1,1 +1,72 @@
-fn main() {}
+//! Parses arguments, runs one command, prints one report, returns one exit code.
+
+use clap::Parser;
+use dbtune::cli::{self, Cli, Context, Progress};
+use dbtune::report::Style;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Usage errors end here with code 2, as clap does it.
+    let cli = Cli::parse();
+    let context = Context {
+        progress: Progress::new(cli.global.quiet),
+        env: std::env::vars().collect(),
+        global: cli.global,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&context, &error.into()),
+    };
+    match runtime.block_on(cli::run(cli.command, &context)) {
+        Ok(report) => {
+            // Decided before anything is printed, so that no format and no closed pipe can change it.
+            let code = u8::from(report.outcome);
+            match print(&context, &report) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(
+                    &context,
+                    &anyhow::Error::new(error).context("could not print the report"),
+                ),
+                _ => ExitCode::from(code),
+            }
+        }
+        Err(error) => fail(&context, &error),
+    }
+}
+
+fn print(context: &Context, report: &dbtune::model::Report) -> io::Result<()> {
+    let terminal = io::stdout().is_terminal();
+    let width = context.env.get("COLUMNS").and_then(|c| c.parse().ok());
+    let style = Style {
+        color: terminal && !context.global.no_color && !context.env.contains_key("NO_COLOR"),
+        width: width
+            .or_else(cli::terminal_width)
+            .unwrap_or(100)
+            .clamp(60, 160),
+    };
+    let mut out = io::stdout().lock();
+    if let Some(format) = dbtune::report::format(&context.global.format) {
+        (format.render)(report, style, &mut out)?;
+    }
+    out.flush()
+}
+
+fn fail(context: &Context, error: &anyhow::Error) -> ExitCode {
+    let code = cli::code_for(error);
+    let mut err = io::stderr().lock();
+    // A closed standard error changes nothing about the code.
+    let _ = if context.global.format == "json" {
+        let json = cli::failure_json(error, chrono::Utc::now(), uuid::Uuid::new_v4());
+        writeln!(err, "{json:#}")
+    } else {
+        writeln!(
+            err,
+            "dbtune: {}",
+            dbtune::report::clean(&format!("{error:#}"))
+        )
+    };
+    ExitCode::from(code)
+}

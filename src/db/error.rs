@@ -6,7 +6,7 @@ use std::fmt;
 /// (SQLSTATE classes 22 and 23), which quote the offending value.
 #[derive(Debug)]
 pub struct Error {
-    /// "read the policies", "connect to postgres://…": completes "could not …".
+    /// "read the policies", "connect to a server": completes "could not …".
     pub doing: String,
     pub sqlstate: Option<String>,
     pub message: String,

@@ -1,4 +1,9 @@
-//! One integration binary, on a real throwaway PostgreSQL.
+//! One binary, so that the crate and `libpg_query` are linked once.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its inputs should stop"
+)]
 
+mod layers;
 mod server;
 mod throwaway;

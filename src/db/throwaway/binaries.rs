@@ -39,7 +39,7 @@ impl Binaries {
             .into_iter()
             .filter_map(|f| Self::probe(&f))
             .collect();
-        found.sort_by(|a, b| b.version.cmp(&a.version));
+        found.sort_by_key(|binaries| std::cmp::Reverse(binaries.version));
         found.into_iter().next().ok_or_else(|| {
             Error::new(
                 "find a PostgreSQL server",

@@ -17,6 +17,7 @@ use crate::db::{Error, Result};
 use crate::model::Gap;
 use account::Account;
 use guardian::Guardian;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use place::Place;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -288,21 +289,14 @@ fn settings(options: &Options, root: &Path, preload: bool) -> String {
         .settings
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str()));
-    own.into_iter()
+    let lines: Vec<String> = own
+        .into_iter()
         .chain(extra)
-        .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")))
-        .collect()
+        .map(|(name, value)| format!("{name} = '{}'", value.replace('\'', "''")))
+        .collect();
+    lines.join("\n") + "\n"
 }
 
 fn percent_encode(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

@@ -1,0 +1,90 @@
+//! One file a command: its arguments, and how it strings the stages together.
+
+use crate::db::{Env, Session, Target};
+use crate::model::Report;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+mod exit;
+mod progress;
+
+pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
+pub use progress::Progress;
+
+/// Tunes PostgreSQL databases whose rows are guarded by row-level security.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dbtune",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Database to work on: a URL or `keyword=value` pairs [default: `DATABASE_URL`, then the PG* variables]
+    #[arg(long, global = true, value_name = "URL")]
+    pub db: Option<String>,
+    /// How to print the result
+    #[arg(long, global = true, default_value = "table", value_parser = formats())]
+    pub format: String,
+    /// Configuration file [default: dbtune.yaml, where there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// No progress on standard error
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// No colours
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+fn formats() -> clap::builder::PossibleValuesParser {
+    crate::report::ALL
+        .iter()
+        .map(|f| clap::builder::PossibleValue::new(f.name).help(f.about))
+        .collect::<Vec<_>>()
+        .into()
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {}
+
+/// What every command is given: the edge of the process, read once.
+pub struct Context {
+    pub global: Global,
+    pub env: Env,
+    pub progress: Progress,
+}
+
+impl Context {
+    /// Where `--db`, the configuration or the environment point to.
+    pub fn target(&self) -> anyhow::Result<Target> {
+        let given = self
+            .global
+            .db
+            .as_deref()
+            .or_else(|| self.env.get("DATABASE_URL").map(String::as_str));
+        Ok(Target::resolve(given, &self.env)?)
+    }
+
+    pub async fn connect(&self, purpose: &str) -> anyhow::Result<Session> {
+        Ok(Session::connect(&self.target()?, purpose).await?)
+    }
+}
+
+/// Runs one command to its report.
+pub async fn run(command: Command, _context: &Context) -> anyhow::Result<Report> {
+    match command {}
+}
+
+/// Columns of the terminal on standard output; `None` where it is none.
+pub fn terminal_width() -> Option<u16> {
+    terminal_size::terminal_size().map(|(width, _)| width.0)
+}

@@ -1,0 +1,3 @@
+//! The wall around `pg_query`: everything that reads or writes SQL text.
+
+pub mod quote;
