@@ -5,5 +5,6 @@
 )]
 
 mod layers;
+mod seed;
 mod server;
 mod throwaway;
