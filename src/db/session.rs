@@ -173,7 +173,7 @@ impl Session {
 }
 
 impl Limits {
-    fn to_sql(self) -> String {
+    pub(super) fn to_sql(self) -> String {
         format!(
             "set local statement_timeout = {}; set local lock_timeout = {}",
             self.statement.as_millis(),

@@ -1,18 +1,13 @@
+use crate::config;
 use crate::db;
 use crate::model::Name;
 
 /// Why a specification cannot be read, does not fit the database, or could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{file}{}: {message}", place.map(|(l, c)| format!(":{l}:{c}")).unwrap_or_default())]
-    Parse {
-        file: String,
-        /// Line and column, from 1.
-        place: Option<(u64, u64)>,
-        message: String,
-    },
-    #[error("{file}: version {found} is unknown to this dbtune, which reads version 1")]
-    Version { file: String, found: u32 },
+    /// With file, line and column.
+    #[error(transparent)]
+    File(#[from] config::Error),
     #[error("the seed specification names the table {table} twice")]
     TwiceNamed { table: Name },
     #[error("the seed specification names the table {table}, which {place} does not have{}", near(nearest.as_ref()))]

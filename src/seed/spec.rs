@@ -1,6 +1,7 @@
 //! The specification file: tables, their sizes, and a generator for each column.
 
 use super::Error;
+use crate::config;
 use crate::model::Name;
 use chrono::NaiveDate;
 use serde::Deserialize;
@@ -207,22 +208,15 @@ impl Spec {
     /// # Errors
     /// With file, line and column, and what was expected there.
     pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
-        let spec: Self = serde_saphyr::from_str(text).map_err(|error| {
-            let error = error.without_snippet();
-            Error::Parse {
-                file: file.to_owned(),
-                place: error.location().map(|l| (l.line(), l.column())),
-                message: error.to_string(),
-            }
-        })?;
+        let spec: Self = config::from_yaml(file, text)?;
         if spec.version == 1 {
-            Ok(spec)
-        } else {
-            Err(Error::Version {
-                file: file.to_owned(),
-                found: spec.version,
-            })
+            return Ok(spec);
         }
+        let message = format!(
+            "version {} is unknown to this dbtune, which reads version 1",
+            spec.version
+        );
+        Err(config::Error::at(file, 0, 0, message).into())
     }
 }
 

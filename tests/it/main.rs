@@ -8,3 +8,4 @@ mod layers;
 mod seed;
 mod server;
 mod throwaway;
+mod workload_file;
