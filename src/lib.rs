@@ -13,4 +13,6 @@ pub mod report;
 
 pub mod db;
 
+pub mod seed;
+
 pub mod cli;

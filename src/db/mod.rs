@@ -2,6 +2,7 @@
 
 mod catalog;
 mod clone;
+mod copy;
 mod draw;
 mod error;
 mod explain;
@@ -10,11 +11,13 @@ mod run;
 mod session;
 mod statements;
 mod target;
+pub mod throwaway;
 mod tls;
 mod value;
 
 pub use catalog::read_catalog;
 pub use clone::{Clone, clone_database, clone_name, maintenance, remove_leftovers};
+pub use copy::{Cell, ColumnShape, Copying, Loader, Reference, TableShape};
 pub use draw::{Defaults, resolve};
 pub use error::{Error, Result};
 pub use explain::{Explain, draw_of, explain};

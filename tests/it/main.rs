@@ -5,4 +5,7 @@
 )]
 
 mod layers;
+mod seed;
+mod server;
+mod throwaway;
 mod workload_file;
