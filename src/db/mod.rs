@@ -7,6 +7,7 @@ mod explain;
 mod run;
 mod session;
 mod target;
+pub mod throwaway;
 mod tls;
 mod value;
 

@@ -26,6 +26,9 @@ const VARIABLES: &[(&str, &str)] = &[
     ("service", "PGSERVICE"),
 ];
 
+/// Stands where a URL names no host; reserved by RFC 2606, so nobody's.
+const NO_HOST: &str = "none.invalid";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
     Disable,
@@ -224,6 +227,7 @@ fn from_url(text: &str) -> Result<BTreeMap<String, String>> {
     put(
         "host",
         url.host_str()
+            .filter(|h| *h != NO_HOST)
             .map(|h| decode(h.trim_start_matches('[').trim_end_matches(']'))),
     );
     put("port", url.port().map(|p| p.to_string()));

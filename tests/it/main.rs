@@ -5,4 +5,8 @@
 )]
 
 mod layers;
+mod planning;
+mod server;
+mod tenants;
+mod throwaway;
 mod workload_file;
