@@ -96,7 +96,10 @@ impl Draft {
             "claims" => {
                 // The claims stay out of the message.
                 self.persona.claims = serde_json::from_str(value).map_err(|e| {
-                    format!("@claims, expected a JSON object: error at its column {}", e.column())
+                    format!(
+                        "@claims, expected a JSON object: error at its column {}",
+                        e.column()
+                    )
                 })?;
                 Ok(())
             }

@@ -104,7 +104,10 @@ mod tests {
 
     #[test]
     fn empty_is_the_default_and_unknown_fields_are_refused() {
-        assert_eq!(Settings::parse("f", "# none\n").unwrap(), Settings::default());
+        assert_eq!(
+            Settings::parse("f", "# none\n").unwrap(),
+            Settings::default()
+        );
         let settings = Settings::parse("f", "slo_ms: 50\nfail_on: warning\n").unwrap();
         assert!((settings.slo_ms - 50.0).abs() < f64::EPSILON);
         assert_eq!(settings.fail_on, Some(FailOn::Warning));

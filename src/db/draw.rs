@@ -203,7 +203,12 @@ async fn draw(
         .map(|_| {
             columns
                 .iter()
-                .map(|values| values.get(draws.random_range(0..values.len())).cloned().flatten())
+                .map(|values| {
+                    values
+                        .get(draws.random_range(0..values.len()))
+                        .cloned()
+                        .flatten()
+                })
                 .collect()
         })
         .collect();
@@ -267,10 +272,7 @@ async fn read_column(session: &Session, doing: &str, sql: &str) -> Result<Vec<Op
             if row.len() != 1 {
                 return Err(Error::new(
                     doing,
-                    format!(
-                        "its statement returns {} columns, expected one",
-                        row.len()
-                    ),
+                    format!("its statement returns {} columns, expected one", row.len()),
                 ));
             }
             values.push(row.get(0).map(str::to_owned));

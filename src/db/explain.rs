@@ -16,12 +16,7 @@ pub enum Explain {
 ///
 /// The transaction is one of [`Session::begin_query`], or of [`Session::begin_as`] where the query's own settings do not
 /// matter. The parameters are bound, so the plan is a custom one.
-pub async fn explain(
-    session: &Session,
-    query: &Query,
-    draw: usize,
-    how: Explain,
-) -> Result<Plan> {
+pub async fn explain(session: &Session, query: &Query, draw: usize, how: Explain) -> Result<Plan> {
     let options = match how {
         Explain::Plan => "format json, verbose",
         Explain::Analyze => "format json, verbose, analyze, buffers",

@@ -1,20 +1,24 @@
 //! The only module that names a driver. Everything that waits on PostgreSQL goes through here.
 
+mod catalog;
 mod clone;
 mod draw;
 mod error;
 mod explain;
 mod run;
 mod session;
+mod statements;
 mod target;
 pub mod throwaway;
 mod tls;
 mod value;
 
+pub use catalog::read_catalog;
 pub use clone::{Clone, clone_database, clone_name, maintenance, remove_leftovers};
 pub use draw::{Defaults, resolve};
 pub use error::{Error, Result};
 pub use explain::{Explain, draw_of, explain};
 pub use run::{Execution, Prepared};
 pub use session::{Limits, Session};
+pub use statements::read_statements;
 pub use target::{Env, Target, TlsMode};

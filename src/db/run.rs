@@ -50,7 +50,11 @@ impl Session {
         query: &Query,
         limits: Limits,
     ) -> Result<(), tokio_postgres::Error> {
-        let access = if query.write { "read write" } else { "read only" };
+        let access = if query.write {
+            "read write"
+        } else {
+            "read only"
+        };
         let begin = format!(
             "begin {access}; {}; set local plan_cache_mode = force_custom_plan",
             limits.to_sql()

@@ -56,9 +56,10 @@ pub(super) async fn types(session: &Session, query: &str, names: &[String]) -> R
             .await
             .and_then(|row| row.try_get(0))
             .map_err(|e| Error::pg(doing(), &e))?;
-        types.push(Type::from_oid(oid).unwrap_or_else(|| {
-            Type::new(name.clone(), oid, Kind::Simple, String::new())
-        }));
+        types.push(
+            Type::from_oid(oid)
+                .unwrap_or_else(|| Type::new(name.clone(), oid, Kind::Simple, String::new())),
+        );
     }
     Ok(types)
 }

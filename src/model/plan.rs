@@ -257,7 +257,10 @@ mod tests {
         let plan = plan();
         assert_eq!(plan.buffers(), Some(7));
         assert_eq!(plan.rows_removed(), Some(13.0));
-        assert_eq!(plan.indexes_used().into_iter().collect::<Vec<_>>(), ["t_i", "u_i"]);
+        assert_eq!(
+            plan.indexes_used().into_iter().collect::<Vec<_>>(),
+            ["t_i", "u_i"]
+        );
         assert_eq!(plan.execution_ms, Some(2.5));
         assert!(Plan::from_json(&serde_json::json!(["Utility Statement"])).is_err());
     }

@@ -1,6 +1,9 @@
 //! The wall around `pg_query`: everything that reads or writes SQL text.
 
 pub mod quote;
+pub mod rewrite;
+pub mod scope;
 mod single;
+pub mod tree;
 
 pub use single::{Single, single};

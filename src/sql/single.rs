@@ -13,8 +13,8 @@ pub struct Single {
 
 /// Reads `text` as exactly one statement; the error completes "the SQL is not usable: …".
 pub fn single(text: &str) -> Result<Single, String> {
-    let parsed = pg_query::parse(text, pg_query::ParserOptions::default())
-        .map_err(|e| e.to_string())?;
+    let parsed =
+        pg_query::parse(text, pg_query::ParserOptions::default()).map_err(|e| e.to_string())?;
     match parsed.protobuf.stmts.len() {
         0 => return Err("expected one statement, found none".to_owned()),
         1 => {}
@@ -46,7 +46,11 @@ mod tests {
         let found = single("-- why\nselect $1, '$7', $2::int, $1 -- $9\n;").unwrap();
         assert_eq!(found.parameters.into_iter().collect::<Vec<_>>(), [1, 2]);
         assert!(!found.text.contains(';'), "{}", found.text);
-        assert!(single("select 1; select 2").unwrap_err().contains("found 2"));
+        assert!(
+            single("select 1; select 2")
+                .unwrap_err()
+                .contains("found 2")
+        );
         assert!(single("-- nothing").unwrap_err().contains("none"));
         assert!(single("selec 1").unwrap_err().contains("selec"));
     }

@@ -10,7 +10,7 @@ const LAYERS: &[&str] = &[
 ];
 
 /// These compute; they never wait.
-const SYNCHRONOUS: &[&str] = &["model", "config", "sql", "rules", "propose", "report"];
+const SYNCHRONOUS: &[&str] = &["model", "config", "sql", "rules", "report"];
 
 /// Crates that one module alone may name.
 const WALLS: &[(&str, &str)] = &[

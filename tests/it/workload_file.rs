@@ -31,23 +31,71 @@ fn a_whole_file() {
 }
 
 /// `(what to replace, with what, line, column, what the message must say)`.
-type Broken = (&'static str, &'static str, u64, u64, &'static [&'static str]);
+type Broken = (
+    &'static str,
+    &'static str,
+    u64,
+    u64,
+    &'static [&'static str],
+);
 
 const BROKEN: &[Broken] = &[
-    ("version: 1", "version: 2", 1, 10, &["version is 2", "expected 1"]),
+    (
+        "version: 1",
+        "version: 2",
+        1,
+        10,
+        &["version is 2", "expected 1"],
+    ),
     ("seed: 7", "seed: seven", 2, 7, &["seven"]),
     ("seed: 7", "sead: 7", 2, 1, &["sead", "seed"]),
-    ("role: authenticated", "rôle: authenticated", 5, 5, &["rôle", "role"]),
-    ("personas: [clerk]", "personas: [clark]", 12, 16, &["clark", "`clerk`"]),
+    (
+        "role: authenticated",
+        "rôle: authenticated",
+        5,
+        5,
+        &["rôle", "role"],
+    ),
+    (
+        "personas: [clerk]",
+        "personas: [clark]",
+        12,
+        16,
+        &["clark", "`clerk`"],
+    ),
     ("personas: [clerk]", "personas: []", 12, 15, &["no persona"]),
     ("personas: [clerk]", "personas: [clerk", 13, 0, &[]),
     ("id = $1", "id = $2", 14, 7, &["$2", "params"]),
     ("where id = $1", "", 14, 7, &["$1"]),
-    ("select * from items", "selec * from items", 14, 7, &["selec", "list"]),
-    ("= $1;", "= $1; select 2;", 14, 7, &["one statement", "found 2"]),
-    ("sql: select id from items", "sql: select $1", 17, 14, &["$1", "placeholder"]),
+    (
+        "select * from items",
+        "selec * from items",
+        14,
+        7,
+        &["selec", "list"],
+    ),
+    (
+        "= $1;",
+        "= $1; select 2;",
+        14,
+        7,
+        &["one statement", "found 2"],
+    ),
+    (
+        "sql: select id from items",
+        "sql: select $1",
+        17,
+        14,
+        &["$1", "placeholder"],
+    ),
     ("- name: list", "- name: a@b", 11, 11, &["a@b", "@"]),
-    ("      - type: uuid\n        sql", "      - sql", 16, 9, &["type"]),
+    (
+        "      - type: uuid\n        sql",
+        "      - sql",
+        16,
+        9,
+        &["type"],
+    ),
 ];
 
 #[test]
@@ -69,7 +117,13 @@ fn broken_files_name_line_column_and_expectation() {
     let twice = format!("{GOOD}  - {{name: list, personas: [clerk], sql: select 1}}\n");
     let error = parse_workload("w.yaml", &twice).unwrap_err();
     assert_eq!((error.line, error.column), (18, 12), "{error}");
-    for nothing in ["", "version: 1\npersonas: {}\nqueries: []\n", "[1, 2]", "\t", "a: &x [*x]"] {
+    for nothing in [
+        "",
+        "version: 1\npersonas: {}\nqueries: []\n",
+        "[1, 2]",
+        "\t",
+        "a: &x [*x]",
+    ] {
         let error = parse_workload("w.yaml", nothing).unwrap_err();
         assert!(!error.message.is_empty());
     }
@@ -110,11 +164,26 @@ select 1
         ("select 1", 1, 1, "@query"),
         ("-- @role r", 1, 4, "@query"),
         ("-- @query a\nselect 1", 1, 1, "@role"),
-        ("-- @query a\n-- @role r\n-- @claims [1]\nselect 1", 3, 4, "JSON object"),
+        (
+            "-- @query a\n-- @role r\n-- @claims [1]\nselect 1",
+            3,
+            4,
+            "JSON object",
+        ),
         ("-- @query a\n-- @rule r\nselect 1", 2, 4, "@role"),
-        ("-- @query a\n-- @role r\n-- @write maybe\nselect 1", 3, 4, "yes or no"),
+        (
+            "-- @query a\n-- @role r\n-- @write maybe\nselect 1",
+            3,
+            4,
+            "yes or no",
+        ),
         ("-- @query a\n-- @role r\nselect $1", 1, 1, "$1"),
-        ("-- @query a\n-- @role r\nselect 1; select 2", 1, 1, "found 2"),
+        (
+            "-- @query a\n-- @role r\nselect 1; select 2",
+            1,
+            1,
+            "found 2",
+        ),
         ("", 1, 1, "no query"),
     ] {
         let error = parse_workload("w.sql", bad).unwrap_err();
