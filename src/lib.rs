@@ -11,4 +11,6 @@ pub mod report;
 
 pub mod db;
 
+pub mod bench;
+
 pub mod cli;

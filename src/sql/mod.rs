@@ -6,4 +6,4 @@ pub mod scope;
 mod single;
 pub mod tree;
 
-pub use single::{Single, single};
+pub use single::{Single, is_limited, single};
