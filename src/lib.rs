@@ -14,5 +14,6 @@ pub mod report;
 pub mod db;
 
 pub mod seed;
+pub mod bench;
 
 pub mod cli;

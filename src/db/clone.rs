@@ -2,12 +2,17 @@
 
 use super::{Error, Result, Session, Target};
 use crate::sql::quote::{ident, literal};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Every clone's name begins so; nothing else should.
 const PREFIX: &str = "dbtune_clone_";
+/// What a clone's own idle session calls itself.
+const KEEPER: &str = "keeps the clone";
 /// How long sessions that are just closing may take to go away.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// Advisory lock of the maintenance database: shared while a clone has no keeper yet, exclusive while leftovers are dropped.
+const LOCK: i64 = 0x6462_7475_6e65;
 
 /// A copy that is dropped by [`Clone::drop`], or found and dropped by the next run.
 pub struct Clone {
@@ -30,6 +35,24 @@ impl Clone {
     }
 }
 
+impl Clone {
+    /// Copies the clone once more, statistics included: two databases that differ in nothing.
+    pub async fn twin(self, maintenance: &Session, name: &str) -> Result<(Self, Self)> {
+        let Self { target, keeper } = self;
+        lock(maintenance, "pg_advisory_lock_shared").await?;
+        drop(keeper);
+        let made = async {
+            wait_until_unused(maintenance, &target.dbname).await?;
+            let twin = create(maintenance, &target.dbname, name).await?;
+            let keeper = Session::connect(&target, KEEPER).await?;
+            Ok((Self { target, keeper }, twin))
+        };
+        let made = made.await;
+        lock(maintenance, "pg_advisory_unlock_shared").await?;
+        made
+    }
+}
+
 /// A session on `postgres` or `template1`: a database cannot be copied or dropped from within.
 pub async fn maintenance(target: &Target) -> Result<Session> {
     match Session::connect(&target.with_dbname("postgres"), "maintenance").await {
@@ -40,18 +63,27 @@ pub async fn maintenance(target: &Target) -> Result<Session> {
     }
 }
 
-/// A clone's name that no other run uses at this time.
-pub fn clone_name(number: u32) -> String {
-    format!("{PREFIX}{}_{number}", std::process::id())
+/// A clone's name that no other run uses at this time; `part` tells the clones of one run apart.
+pub fn clone_name(part: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{PREFIX}{}_{number}_{part}", std::process::id())
 }
 
 /// `CREATE DATABASE name TEMPLATE source`, with the settings that `ALTER DATABASE` gave the source.
 ///
 /// Refuses where another session is connected to the source, because PostgreSQL does.
 pub async fn clone_database(maintenance: &Session, source: &str, name: &str) -> Result<Clone> {
-    let doing = || format!("clone database {source}");
     may_create(maintenance, source).await?;
     wait_until_unused(maintenance, source).await?;
+    lock(maintenance, "pg_advisory_lock_shared").await?;
+    let clone = create(maintenance, source, name).await;
+    lock(maintenance, "pg_advisory_unlock_shared").await?;
+    clone
+}
+
+async fn create(maintenance: &Session, source: &str, name: &str) -> Result<Clone> {
+    let doing = || format!("clone database {source}");
     // From 15 on the default copies through the write-ahead log, which is slow for anything large.
     let strategy = if version(maintenance).await? >= 150_000 {
         " strategy file_copy"
@@ -74,7 +106,7 @@ pub async fn clone_database(maintenance: &Session, source: &str, name: &str) -> 
         let comment = literal(&format!("made by dbtune from {source}; safe to drop"));
         let sql = format!("comment on database {} is {comment}", ident(name));
         maintenance.execute(&doing(), &sql).await?;
-        Session::connect(&target, "keeps the clone").await
+        Session::connect(&target, KEEPER).await
     };
     match made.await {
         Ok(keeper) => Ok(Clone { target, keeper }),
@@ -87,6 +119,15 @@ pub async fn clone_database(maintenance: &Session, source: &str, name: &str) -> 
 
 /// Drops the clones that nobody is connected to: what runs that were killed left behind. Returns their names.
 pub async fn remove_leftovers(maintenance: &Session) -> Result<Vec<String>> {
+    if !lock(maintenance, "pg_try_advisory_lock").await? {
+        return Ok(Vec::new());
+    }
+    let removed = drop_unused(maintenance).await;
+    lock(maintenance, "pg_advisory_unlock").await?;
+    removed
+}
+
+async fn drop_unused(maintenance: &Session) -> Result<Vec<String>> {
     let doing = "look for clones left behind";
     let sql = "select datname::text from pg_database d
         where datname like $1 and pg_has_role(datdba, 'usage')
@@ -105,6 +146,16 @@ pub async fn remove_leftovers(maintenance: &Session) -> Result<Vec<String>> {
         removed.push(name);
     }
     Ok(removed)
+}
+
+async fn lock(maintenance: &Session, function: &str) -> Result<bool> {
+    let sql = format!("select {function}({LOCK})::text is distinct from 'false'");
+    maintenance
+        .client()
+        .query_one(&sql, &[])
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(|e| Error::pg("lock the making of clones", &e))
 }
 
 async fn drop_database(maintenance: &Session, name: &str) -> Result<()> {

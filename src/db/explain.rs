@@ -10,6 +10,8 @@ pub enum Explain {
     Plan,
     /// Executed, with buffers and times. What it writes is taken back by [`Session::end`].
     Analyze,
+    /// Executed with buffers but without the clock of every node, which slows a statement down.
+    Measure,
 }
 
 /// Plans `query` with the parameters of `draw` (modulo the number of draws) inside its open transaction.
@@ -20,6 +22,7 @@ pub async fn explain(session: &Session, query: &Query, draw: usize, how: Explain
     let options = match how {
         Explain::Plan => "format json, verbose",
         Explain::Analyze => "format json, verbose, analyze, buffers",
+        Explain::Measure => "format json, verbose, analyze, buffers, timing off",
     };
     let doing = || format!("explain {}", query.id);
     let sql = format!("explain ({options}) {}", query.sql);

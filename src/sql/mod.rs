@@ -10,4 +10,4 @@ pub mod scope;
 mod single;
 pub mod tree;
 
-pub use single::{Single, single};
+pub use single::{Single, is_limited, single};

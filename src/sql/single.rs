@@ -37,9 +37,28 @@ pub fn single(text: &str) -> Result<Single, String> {
     })
 }
 
+/// Whether a statement cuts its own result short by LIMIT or FETCH: ties in its order leave open which rows it returns.
+pub fn is_limited(text: &str) -> bool {
+    let Ok(parsed) = pg_query::parse(text, pg_query::ParserOptions::default()) else {
+        return false;
+    };
+    parsed.protobuf.stmts.iter().any(|raw| {
+        let node = raw.stmt.as_ref().and_then(|s| s.node.as_ref());
+        matches!(node, Some(pg_query::NodeEnum::SelectStmt(select))
+            if select.limit_count.is_some() || select.limit_offset.is_some())
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::single;
+    use super::{is_limited, single};
+
+    #[test]
+    fn limits_are_seen_at_the_top() {
+        assert!(is_limited("select * from t order by a limit $1"));
+        assert!(is_limited("select * from t fetch first 3 rows only"));
+        assert!(!is_limited("select count(*) from t"));
+    }
 
     #[test]
     fn one_statement_and_its_parameters() {

@@ -6,6 +6,8 @@
 
 mod layers;
 mod seed;
+mod planning;
 mod server;
+mod tenants;
 mod throwaway;
 mod workload_file;
