@@ -13,7 +13,7 @@ pub mod report;
 
 pub mod db;
 
-pub mod seed;
 pub mod bench;
+pub mod seed;
 
 pub mod cli;

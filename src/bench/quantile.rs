@@ -167,7 +167,10 @@ mod tests {
         let mut alarms = 0;
         for seed in 0..50 {
             let (b, a) = (noisy(seed, 200, 10.0), noisy(seed + 1000, 200, 10.0));
-            let blocks = |values| Blocks { values, sizes: &sizes };
+            let blocks = |values| Blocks {
+                values,
+                sizes: &sizes,
+            };
             let (low, high) = ratio_interval(blocks(&b), blocks(&a), 0.95, 0.01);
             assert!(low < high);
             alarms += usize::from(low > 1.1 || high < 0.9);
@@ -183,8 +186,14 @@ mod tests {
         let (b, a) = ([10.0, 12.0, 11.0], [11.0, 14.0, 10.0]);
         let sizes = [1, 1, 1];
         let (low, high) = ratio_interval(
-            Blocks { values: &b, sizes: &sizes },
-            Blocks { values: &a, sizes: &sizes },
+            Blocks {
+                values: &b,
+                sizes: &sizes,
+            },
+            Blocks {
+                values: &a,
+                sizes: &sizes,
+            },
             0.95,
             0.01,
         );

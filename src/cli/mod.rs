@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 mod exit;
+mod given;
 mod progress;
+mod propose;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
 pub use progress::Progress;
@@ -54,7 +56,10 @@ fn formats() -> clap::builder::PossibleValuesParser {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Propose indexes and policy rewrites, tried as the personas that run the queries
+    Propose(propose::Args),
+}
 
 /// What every command is given: the edge of the process, read once.
 pub struct Context {
@@ -80,8 +85,10 @@ impl Context {
 }
 
 /// Runs one command to its report.
-pub async fn run(command: Command, _context: &Context) -> anyhow::Result<Report> {
-    match command {}
+pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> {
+    match command {
+        Command::Propose(args) => propose::run(args, context).await,
+    }
 }
 
 /// Columns of the terminal on standard output; `None` where it is none.

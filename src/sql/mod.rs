@@ -1,8 +1,8 @@
 //! The wall around `pg_query`: everything that reads or writes SQL text.
 
 pub mod access;
-pub mod ddl;
 pub mod body;
+pub mod ddl;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;

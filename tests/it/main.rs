@@ -5,8 +5,8 @@
 )]
 
 mod layers;
-mod seed;
 mod planning;
+mod seed;
 mod server;
 mod tenants;
 mod throwaway;
