@@ -35,7 +35,7 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
 
 /// A value that the `q` quantile of sorted values reaches with a confidence of about 97 %: the order statistic two standard
 /// deviations below it.
-pub fn quantile_at_least(sorted: &[f64], q: f64) -> f64 {
+pub(super) fn quantile_at_least(sorted: &[f64], q: f64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
     let n = sorted.len() as f64;
     let below = 2.0 * (n * q * (1.0 - q)).sqrt() / n.max(1.0);
@@ -43,7 +43,7 @@ pub fn quantile_at_least(sorted: &[f64], q: f64) -> f64 {
 }
 
 /// Sorted copy; latencies are never NaN.
-pub fn sorted(values: &[f64]) -> Vec<f64> {
+pub(super) fn sorted(values: &[f64]) -> Vec<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values
@@ -123,7 +123,7 @@ fn extremes(before: &[f64], after: &[f64]) -> (f64, f64) {
 }
 
 /// `over / under`, where both may be cut off (infinite).
-pub fn ratio(over: f64, under: f64) -> f64 {
+pub(super) fn ratio(over: f64, under: f64) -> f64 {
     match (over.is_finite(), under.is_finite()) {
         (true, true) => over / under.max(1e-6),
         (true, false) => 0.0,
