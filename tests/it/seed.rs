@@ -509,3 +509,29 @@ async fn the_clinic_is_the_same_every_time() {
     }
     assert_eq!(digests[0], digests[1]);
 }
+
+/// `cargo test --release --test it full_scale -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, of use in a release build only"]
+async fn full_scale() {
+    let db = clinic("full_scale").await;
+    let summary = run(
+        &session(&db).await,
+        &clinic_spec(),
+        Options::default(),
+        &mut |_, _, _| {},
+    )
+    .await
+    .unwrap();
+    for table in &summary.tables {
+        println!(
+            "{:>8} rows {:>10} bytes {:6.2} s  {}",
+            table.rows, table.bytes, table.seconds, table.table
+        );
+    }
+    println!(
+        "{} rows, {} bytes, {:.1} s",
+        summary.rows, summary.bytes, summary.seconds
+    );
+    assert!(summary.seconds < 30.0, "{:.1} s", summary.seconds);
+}
