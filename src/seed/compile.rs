@@ -111,8 +111,10 @@ impl Compiler<'_> {
         };
         let source = self.source(table, name, &spec.generator, &stream)?;
         let needs_parent = match &source {
-            Source::Turn(_) | Source::Nth(_) | Source::Every { .. } => true,
-            Source::Ref {
+            Source::Turn(_)
+            | Source::Nth(_)
+            | Source::Every { .. }
+            | Source::Ref {
                 how: How::Distinct { .. },
                 ..
             } => true,

@@ -109,10 +109,10 @@ pub async fn run(
     };
     for place in &plan.order {
         let start = present.get(*place).copied().unwrap_or_default();
-        let loaded = copy(&loader, &plan, *place, start, progress).await?;
-        summary.rows += loaded.rows;
-        summary.bytes += loaded.bytes;
-        summary.tables.push(loaded);
+        let filled = copy(&loader, &plan, *place, start, progress).await?;
+        summary.rows += filled.rows;
+        summary.bytes += filled.bytes;
+        summary.tables.push(filled);
     }
     if options.analyze {
         for table in &plan.tables {

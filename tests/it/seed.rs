@@ -61,12 +61,12 @@ tables:
 
 async fn shop(label: &str) -> (Db, Session) {
     let db = fresh_from(label, template("shop", &[SHOP.to_owned()]).await).await;
-    let session = session(&db).await;
+    let session = session_at(&db.url).await;
     (db, session)
 }
 
-async fn session(db: &Db) -> Session {
-    let target = Target::resolve(Some(&db.url), &environment()).unwrap();
+async fn session_at(url: &str) -> Session {
+    let target = Target::resolve(Some(url), &environment()).unwrap();
     Session::connect(&target, "seed").await.unwrap()
 }
 
@@ -390,19 +390,23 @@ fn repository(path: &str) -> std::path::PathBuf {
 }
 
 /// The demo platform without rows and policies.
-async fn clinic(label: &str) -> Db {
+async fn clinic(label: &str) -> (Db, Session) {
     let mut files: Vec<_> = std::fs::read_dir(repository("migrations"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.to_str().unwrap().ends_with(".up.sql"))
         .collect();
     files.sort();
-    files.insert(0, repository("fixtures/bootstrap.sql"));
-    let scripts: Vec<String> = files
-        .iter()
-        .map(|f| std::fs::read_to_string(f).unwrap())
-        .collect();
-    fresh_from(label, template("clinic_schema", &scripts).await).await
+    let read = |file: &Path| std::fs::read_to_string(file).unwrap();
+    let mut scripts = vec![
+        read(&repository("fixtures/bootstrap.sql")),
+        "set role clinic_owner".to_owned(),
+    ];
+    scripts.extend(files.iter().map(|file| read(file)));
+    let db = fresh_from(label, template("clinic_schema", &scripts).await).await;
+    // As the owner of the tables, who is no superuser.
+    let session = session_at(&db.url_as("clinic_owner")).await;
+    (db, session)
 }
 
 fn clinic_spec() -> Spec {
@@ -416,10 +420,9 @@ fn clinic_spec() -> Spec {
 
 #[tokio::test]
 async fn the_clinic_is_filled_and_skewed() {
-    let db = clinic("clinic").await;
-    let session = session(&db).await;
+    let (db, session) = clinic("clinic").await;
     let options = Options {
-        scale: 0.1,
+        scale: 0.05,
         ..Options::default()
     };
     run(&session, &clinic_spec(), options, &mut |_, _, _| {})
@@ -479,19 +482,14 @@ async fn the_clinic_is_filled_and_skewed() {
 async fn the_clinic_is_the_same_every_time() {
     let mut digests = Vec::new();
     for label in ["clinic_a", "clinic_b"] {
-        let db = clinic(label).await;
+        let (db, session) = clinic(label).await;
         let options = Options {
             scale: 0.01,
             ..Options::default()
         };
-        run(
-            &session(&db).await,
-            &clinic_spec(),
-            options,
-            &mut |_, _, _| {},
-        )
-        .await
-        .unwrap();
+        run(&session, &clinic_spec(), options, &mut |_, _, _| {})
+            .await
+            .unwrap();
         digests.push(
             digest(
                 &db,
@@ -514,9 +512,9 @@ async fn the_clinic_is_the_same_every_time() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, of use in a release build only"]
 async fn full_scale() {
-    let db = clinic("full_scale").await;
+    let (_db, session) = clinic("full_scale").await;
     let summary = run(
-        &session(&db).await,
+        &session,
         &clinic_spec(),
         Options::default(),
         &mut |_, _, _| {},
