@@ -6,6 +6,7 @@
 
 mod layers;
 mod seed;
+mod seed_clinic;
 mod seed_derive;
 mod server;
 mod throwaway;
