@@ -7,6 +7,8 @@
 mod layers;
 mod planning;
 mod seed;
+mod seed_clinic;
+mod seed_derive;
 mod server;
 mod tenants;
 mod throwaway;
