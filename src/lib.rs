@@ -9,4 +9,6 @@ pub mod report;
 
 pub mod db;
 
+pub mod migrate;
+
 pub mod cli;

@@ -46,6 +46,13 @@ pub struct IndexSpec {
     pub predicate: Option<String>,
 }
 
+impl IndexSpec {
+    /// Its name with the schema, which is the table's.
+    pub fn qualified(&self) -> Name {
+        Name::new(&self.table.schema, &self.name)
+    }
+}
+
 impl Change {
     #[must_use]
     pub fn inverse(&self) -> Self {

@@ -5,5 +5,7 @@
 )]
 
 mod layers;
+mod migrate_ground;
+mod migrate_round_trip;
 mod server;
 mod throwaway;
