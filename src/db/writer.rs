@@ -24,9 +24,9 @@ impl Target {
     /// The same connection for sqlx; `purpose` goes into `application_name`.
     fn sqlx_options(&self, purpose: &str) -> Result<PgConnectOptions> {
         let start = match &self.options {
-            None => String::from("postgres://"),
+            None => String::from("postgres://localhost"),
             Some(options) => format!(
-                "postgres://?options={}",
+                "postgres://localhost?options={}",
                 percent_encoding::utf8_percent_encode(options, percent_encoding::NON_ALPHANUMERIC)
             ),
         };

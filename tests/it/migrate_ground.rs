@@ -3,6 +3,7 @@
 use crate::server::{self, Db};
 use dbtune::db::Target;
 use dbtune::migrate::{self, Back, Event, Folder, Options, Outcome, Stop};
+use sqlx::ConnectOptions;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -90,6 +91,19 @@ impl Ground {
         server::connect(&self.url()).await
     }
 
+    /// A connection of sqlx's own.
+    pub(crate) async fn sqlx(&self) -> sqlx::PgConnection {
+        let target = self.target();
+        sqlx::postgres::PgConnectOptions::new_without_pgpass()
+            .host(&target.host)
+            .port(target.port)
+            .username(&target.user)
+            .database(&target.dbname)
+            .connect()
+            .await
+            .unwrap()
+    }
+
     /// Runs the binary against this ground.
     pub(crate) fn dbtune(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
@@ -157,7 +171,7 @@ pub(crate) async fn schema_dump(client: &Client) -> String {
                from pg_index i join pg_class c on c.oid = i.indexrelid
                where c.relnamespace::regnamespace::text not in ('pg_catalog', 'pg_toast', 'dbtune')
                  and i.indrelid::regclass::text <> '_sqlx_migrations'
-             union all select 'policy ' || polrelid::regclass || ' ' || polname || ' ' || polcmd || polpermissive || polroles::text
+             union all select 'policy ' || polrelid::regclass || ' ' || polname || ' ' || polcmd::text || polpermissive || polroles::text
                || coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') from pg_policy
              union all select 'function ' || pg_get_functiondef(p.oid) from pg_proc p
                where p.pronamespace = 'public'::regnamespace and p.prokind = 'f'

@@ -3,7 +3,6 @@
 use crate::migrate_ground::{INDEX_UP, ground, schema_dump, silent};
 use dbtune::db::checksum;
 use dbtune::migrate::{self, Back, Folder, Options, State};
-use sqlx::Connection;
 use sqlx::migrate::Migrator;
 
 #[tokio::test]
@@ -71,7 +70,7 @@ async fn sqlx_reads_and_writes_the_same_ledger() {
     let ground = ground("sqlx").await;
     ground.usual();
     let migrator = Migrator::new(ground.dir.path()).await.unwrap();
-    let mut connection = sqlx::PgConnection::connect(&ground.url()).await.unwrap();
+    let mut connection = ground.sqlx().await;
     let client = ground.owner().await;
     let before = schema_dump(&client).await;
 
@@ -124,7 +123,7 @@ async fn the_lock_is_sqlx_s() {
     let ground = ground("lock").await;
     ground.put("1_x.up.sql", INDEX_UP);
     ground.put("1_x.down.sql", "select 1");
-    let mut connection = sqlx::PgConnection::connect(&ground.url()).await.unwrap();
+    let mut connection = ground.sqlx().await;
     connection.lock().await.unwrap();
     let options = Options {
         wait_for_runner: std::time::Duration::from_millis(300),
