@@ -5,10 +5,18 @@ pub mod model;
 
 pub mod sql;
 
+pub mod propose;
+
+pub mod config;
+
 pub mod report;
 
 pub mod db;
 
 pub mod migrate;
+
+pub mod seed;
+
+pub mod bench;
 
 pub mod cli;

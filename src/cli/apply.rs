@@ -66,7 +66,7 @@ impl Shared {
     }
 }
 
-pub async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     let target = context.target()?;
     let folder = Folder::read(&args.migrations).map_err(|p| migrating::refused(&p))?;
     let mut options = Options {
@@ -147,7 +147,9 @@ fn planned(preview: &Preview) -> Report {
         report.next = Some("dbtune apply".to_owned());
     }
     if !preview.blockers.is_empty() {
-        report.blocks.push(Block::Heading("A concurrent build would wait for".into()));
+        report
+            .blocks
+            .push(Block::Heading("A concurrent build would wait for".into()));
         let lines: Vec<String> = preview.blockers.iter().map(ending).collect();
         report.blocks.push(Block::Text(lines.join("\n")));
     }
@@ -160,7 +162,10 @@ fn planned(preview: &Preview) -> Report {
 }
 
 fn ending(blocker: &Blocker) -> String {
-    format!("{blocker}  (end it: select pg_terminate_backend({});)", blocker.pid)
+    format!(
+        "{blocker}  (end it: select pg_terminate_backend({});)",
+        blocker.pid
+    )
 }
 
 fn preview_json(preview: &Preview) -> serde_json::Value {

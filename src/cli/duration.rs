@@ -18,7 +18,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(wrong()),
     };
     match number.checked_mul(milliseconds) {
-        Some(0) => Err("the time must be longer than 0: a wait without limit stops writers".to_owned()),
+        Some(0) => {
+            Err("the time must be longer than 0: a wait without limit stops writers".to_owned())
+        }
         // PostgreSQL's settings are 32-bit milliseconds.
         Some(time) if time <= 2_147_483_647 => Ok(Duration::from_millis(time)),
         _ => Err("the time must be shorter than 24 days".to_owned()),
@@ -36,7 +38,16 @@ mod tests {
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(duration("5min"), Ok(Duration::from_mins(5)));
         assert_eq!(duration(" 1h "), Ok(Duration::from_hours(1)));
-        for text in ["", "2", "s", "2 years", "-1s", "0s", "99999h", "99999999999999999999s"] {
+        for text in [
+            "",
+            "2",
+            "s",
+            "2 years",
+            "-1s",
+            "0s",
+            "99999h",
+            "99999999999999999999s",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -43,7 +43,12 @@ impl<'a> Teller<'a> {
 
     pub(super) fn tell(&mut self, event: Event<'_>) {
         match event {
-            Event::Begun { label, number, total, direction } => {
+            Event::Begun {
+                label,
+                number,
+                total,
+                direction,
+            } => {
                 let verb = match direction {
                     Direction::Up => "apply",
                     Direction::Down => "take back",
@@ -59,9 +64,9 @@ impl<'a> Teller<'a> {
             }
             Event::Note(text) => self.progress.say(text),
             Event::Ended(blocker) => self.progress.say(&format!("ended {blocker}")),
-            Event::WaitingForRunner(Some(holder)) => self
-                .progress
-                .say(&format!("another runner is at work in this database: {holder}; waiting …")),
+            Event::WaitingForRunner(Some(holder)) => self.progress.say(&format!(
+                "another runner is at work in this database: {holder}; waiting …"
+            )),
             Event::WaitingForRunner(None) => self
                 .progress
                 .say("another runner is at work in this database; waiting …"),
@@ -98,7 +103,11 @@ impl<'a> Teller<'a> {
             text = format!("{text}: {percent} %");
             let left = build.total.saturating_sub(build.done);
             let spent = u64::try_from(self.phase.1.elapsed().as_millis()).unwrap_or(u64::MAX);
-            if let Some(eta) = spent.saturating_mul(left).checked_div(build.done).filter(|e| *e > 1000) {
+            if let Some(eta) = spent
+                .saturating_mul(left)
+                .checked_div(build.done)
+                .filter(|e| *e > 1000)
+            {
                 text = format!("{text}, about {} s left", eta / 1000);
             }
         }
@@ -115,7 +124,9 @@ impl<'a> Teller<'a> {
             Ok(outcome) => Ok(outcome),
             Err(stop) => {
                 let label = match &stop.reason {
-                    Reason::Failed { label: Some(label), .. } => label.clone(),
+                    Reason::Failed {
+                        label: Some(label), ..
+                    } => label.clone(),
                     _ => stop.half_way.clone().unwrap_or_default(),
                 };
                 let outcome = match stop.reason {
@@ -191,7 +202,8 @@ pub(super) fn report(command: &str, verb: &str, outcome: &Outcome) -> Report {
         let mut grid = Grid::new(&["Migration", "Took"], &["Took"]);
         for done in &outcome.done {
             let took = format!("{:.2} s", done.took.as_secs_f64());
-            grid.rows.push(vec![done.label.as_str().into(), took.into()]);
+            grid.rows
+                .push(vec![done.label.as_str().into(), took.into()]);
         }
         report.blocks.push(Block::Table(grid));
     }

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 mod apply;
 mod duration;
 mod exit;
+mod given;
 mod migrating;
 mod progress;
+mod propose;
 mod rollback;
 mod status;
 
@@ -63,6 +65,8 @@ pub enum Command {
     Apply(apply::Args),
     Status(status::Args),
     Rollback(rollback::Args),
+    /// Propose indexes and policy rewrites, tried as the personas that run the queries
+    Propose(propose::Args),
 }
 
 /// What every command is given: the edge of the process, read once.
@@ -94,6 +98,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> 
         Command::Apply(args) => apply::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
+        Command::Propose(args) => propose::run(args, context).await,
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Args {
     pub now_lock_timeout: Duration,
 }
 
-pub async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     let target = context.target()?;
     let folder = folder(&args)?;
     let back = match (args.to, args.all) {
@@ -69,7 +69,11 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     if args.now {
         options.lock_timeout = args.now_lock_timeout;
     }
-    let mut teller = Teller::new(&context.progress, "rollback", args.shared.audit_log.as_deref())?;
+    let mut teller = Teller::new(
+        &context.progress,
+        "rollback",
+        args.shared.audit_log.as_deref(),
+    )?;
     let ended = migrate::rollback(&target, &folder, back, &options, &mut |e| teller.tell(e)).await;
     let outcome = teller.finish(ended)?;
     let left = migrate::status(&target, &folder)

@@ -14,7 +14,7 @@ pub struct Args {
     pub migrations: PathBuf,
 }
 
-pub async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     let folder = if args.migrations.exists() {
         Folder::read(&args.migrations).map_err(|p| migrating::refused(&p))?
     } else {
@@ -31,7 +31,11 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
 }
 
 fn report(status: &Status) -> Report {
-    let applied = status.lines.iter().filter(|l| l.applied_at.is_some()).count();
+    let applied = status
+        .lines
+        .iter()
+        .filter(|l| l.applied_at.is_some())
+        .count();
     let mut report = Report::new(
         "status",
         format!("{applied} applied, {} pending.", status.pending()),
@@ -82,7 +86,14 @@ fn row(line: &Line) -> Vec<Cell> {
         line.applied_at
             .map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M").to_string())
             .into(),
-        Cell::toned(notes.join("; "), if line.drift.is_empty() { Tone::Dim } else { Tone::Warn }),
+        Cell::toned(
+            notes.join("; "),
+            if line.drift.is_empty() {
+                Tone::Dim
+            } else {
+                Tone::Warn
+            },
+        ),
     ]
 }
 

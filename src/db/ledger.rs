@@ -171,7 +171,9 @@ impl Writer {
         if self.sqlx_table().await?.is_none() {
             self.execute(doing, CREATE_SQLX).await.map_err(|e| {
                 if e.is("42501") {
-                    e.advise(format!("As the schema's owner: grant create on schema public to {user};"))
+                    e.advise(format!(
+                        "As the schema's owner: grant create on schema public to {user};"
+                    ))
                 } else {
                     e
                 }

@@ -201,9 +201,12 @@ fn home(env: &Env, file: &str) -> Option<PathBuf> {
 }
 
 fn from_url(text: &str) -> Result<BTreeMap<String, String>> {
+    // libpq allows an empty host, which then comes from `?host=`; the URL standard does not.
+    let text = text.replacen("@/", &format!("@{NO_HOST}/"), 1);
+    let text = text.replacen(":///", &format!("://{NO_HOST}/"), 1);
     // The text itself stays out of the message: it may hold a password.
     let url =
-        url::Url::parse(text).map_err(|e| bad(format!("the database URL is malformed: {e}")))?;
+        url::Url::parse(&text).map_err(|e| bad(format!("the database URL is malformed: {e}")))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err(bad(format!(
             "the database URL starts with `{}://`",

@@ -22,16 +22,21 @@ pub(super) fn statements(file: &str, script: &Script) -> Result<Vec<Statement>, 
 }
 
 /// The same for a script whose checksum matters no more.
-pub(super) fn statements_any_ends(file: &str, script: &Script) -> Result<Vec<Statement>, Vec<Problem>> {
+pub(super) fn statements_any_ends(
+    file: &str,
+    script: &Script,
+) -> Result<Vec<Statement>, Vec<Problem>> {
     let text = &script.sql;
     if text.starts_with('\u{feff}') {
         return Err(vec![Problem::new(
             file,
-            format!("starts with a byte order mark, which the server takes for SQL: save it as UTF-8 without BOM (sed -i '1s/^\\xEF\\xBB\\xBF//' {file})"),
+            format!(
+                "starts with a byte order mark, which the server takes for SQL: save it as UTF-8 without BOM (sed -i '1s/^\\xEF\\xBB\\xBF//' {file})"
+            ),
         )]);
     }
-    let statements = script::parse(text)
-        .map_err(|p| vec![Problem::new(file, p.message).at(p.line)])?;
+    let statements =
+        script::parse(text).map_err(|p| vec![Problem::new(file, p.message).at(p.line)])?;
     let problems: Vec<Problem> = statements
         .iter()
         .filter_map(|s| refuse(s, script.no_transaction).map(|m| Problem::new(file, m).at(s.line)))
@@ -107,9 +112,21 @@ mod tests {
             ("select 1;\n\\c other", Some(2), "psql"),
             ("select 1;\ncommit;", Some(2), "transaction"),
             ("copy t from stdin;", Some(1), "psql"),
-            ("create index concurrently i on t (a)", Some(1), "-- no-transaction"),
-            ("-- no-transaction\ncreate index concurrently on t (a)", Some(2), "no name"),
-            ("-- no-transaction\nvacuum a;\nvacuum b;", Some(3), "2 statements"),
+            (
+                "create index concurrently i on t (a)",
+                Some(1),
+                "-- no-transaction",
+            ),
+            (
+                "-- no-transaction\ncreate index concurrently on t (a)",
+                Some(2),
+                "no name",
+            ),
+            (
+                "-- no-transaction\nvacuum a;\nvacuum b;",
+                Some(3),
+                "2 statements",
+            ),
             ("creat table", Some(1), "syntax error"),
         ] {
             let problem = problem(sql);

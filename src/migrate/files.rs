@@ -55,10 +55,12 @@ impl Folder {
                 Some(Err(problem)) => problems.push(problem),
                 Some(Ok(named)) => match read_script(&path) {
                     Err(problem) => problems.push(problem),
-                    Ok(script) => found
-                        .entry(named.version)
-                        .or_default()
-                        .add(named, script, &path, &mut problems),
+                    Ok(script) => found.entry(named.version).or_default().add(
+                        named,
+                        script,
+                        &path,
+                        &mut problems,
+                    ),
                 },
             }
         }
@@ -112,7 +114,9 @@ impl Named {
             }),
             _ => Err(Problem::new(
                 path.display().to_string(),
-                format!("`{number}` is not a version: the name must start with a positive number, as in 20250131093000_add_index.up.sql"),
+                format!(
+                    "`{number}` is not a version: the name must start with a positive number, as in 20250131093000_add_index.up.sql"
+                ),
             )),
         })
     }
@@ -191,7 +195,9 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let message = match error.kind() {
-        io::ErrorKind::NotFound => "no such folder: name the folder of migrations with --migrations".to_owned(),
+        io::ErrorKind::NotFound => {
+            "no such folder: name the folder of migrations with --migrations".to_owned()
+        }
         _ => error.to_string(),
     };
     Problem::new(path.display().to_string(), message)
@@ -229,7 +235,10 @@ pub fn write(dir: &Path, migrations: &[Migration]) -> Result<Vec<PathBuf>, Vec<P
         .map(|(m, there)| {
             Problem::new(
                 there.up_file.clone(),
-                format!("version {} is taken already; nothing was written", m.version),
+                format!(
+                    "version {} is taken already; nothing was written",
+                    m.version
+                ),
             )
         })
         .collect();
@@ -239,7 +248,10 @@ pub fn write(dir: &Path, migrations: &[Migration]) -> Result<Vec<PathBuf>, Vec<P
     let mut written = Vec::new();
     for migration in migrations {
         // The down file first: an up file without it could be applied and not taken back.
-        let files = [("down", migration.down.as_ref()), ("up", Some(&migration.up))];
+        let files = [
+            ("down", migration.down.as_ref()),
+            ("up", Some(&migration.up)),
+        ];
         for (direction, script) in files {
             let Some(script) = script else { continue };
             let path = dir.join(format!("{}.{direction}.sql", migration.label()));
@@ -252,7 +264,9 @@ pub fn write(dir: &Path, migrations: &[Migration]) -> Result<Vec<PathBuf>, Vec<P
 }
 
 fn write_new(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".dbtune").tempfile_in(dir)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".dbtune")
+        .tempfile_in(dir)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     // Readable by whoever may read the folder, as files made by other tools are.
@@ -267,12 +281,11 @@ fn write_new(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// A version of the form `YYYYMMDDhhmmss` for `now` that is later than every one there is.
-pub fn next_version(existing: impl IntoIterator<Item = i64>, now: chrono::DateTime<chrono::Utc>) -> i64 {
-    let stamp = now
-        .format("%Y%m%d%H%M%S")
-        .to_string()
-        .parse()
-        .unwrap_or(1);
+pub fn next_version(
+    existing: impl IntoIterator<Item = i64>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> i64 {
+    let stamp = now.format("%Y%m%d%H%M%S").to_string().parse().unwrap_or(1);
     existing
         .into_iter()
         .map(|v| v.saturating_add(1))

@@ -27,14 +27,16 @@ impl Runner<'_> {
                 if_not_exists,
                 expression,
             } => {
-                self.build(task, statement, (table, index), *if_not_exists).await?;
+                self.build(task, statement, (table, index), *if_not_exists)
+                    .await?;
                 if *expression {
                     self.analyze(table).await;
                 }
                 Ok(())
             }
             Kind::DropIndexConcurrently { index, if_exists } => {
-                self.drop_concurrently(task, statement, index, *if_exists).await
+                self.drop_concurrently(task, statement, index, *if_exists)
+                    .await
             }
             Kind::ReindexConcurrently { name, is_table } => {
                 self.reindex(task, statement, name, *is_table).await
@@ -49,7 +51,13 @@ impl Runner<'_> {
         match task.direction {
             Direction::Up => {
                 self.writer
-                    .put_step(task.version, &task.slug, texts, &task.checksum, state::APPLYING)
+                    .put_step(
+                        task.version,
+                        &task.slug,
+                        texts,
+                        &task.checksum,
+                        state::APPLYING,
+                    )
                     .await
             }
             Direction::Down => {
@@ -120,7 +128,8 @@ impl Runner<'_> {
             if let Some(there) = self.watch.index_on(table, index).await? {
                 self.clean(&there.name).await?;
             }
-            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted() {
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
                 self.forget_step(task).await?;
                 return Err(explain(error, index));
             }
@@ -162,7 +171,8 @@ impl Runner<'_> {
                 .index_named(&now.name)
                 .await?
                 .is_some_and(|i| i.valid && was_valid);
-            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted() {
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
                 if untouched {
                     self.forget_step(task).await?;
                 }
@@ -214,7 +224,8 @@ impl Runner<'_> {
                     self.clean(&left.name).await?;
                 }
             }
-            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted() {
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
                 self.forget_step(task).await?;
                 return Err(error);
             }
@@ -253,7 +264,8 @@ impl Runner<'_> {
             if is_lost(&error) {
                 return Err(error);
             }
-            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted() {
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
                 if task.resumed {
                     return Err(error.advise(
                         "An earlier run was cut short in this statement, and it may have taken effect then. Look, and undo it if so.",
@@ -287,7 +299,9 @@ impl Runner<'_> {
             // A cancel meant for the statement before may arrive late.
             let again = gives_way(&error) || error.is("57014");
             if !again || begun.elapsed() > patience {
-                return Err(error.advise(format!("{};", ddl::drop_index(index, Build::Concurrently))));
+                return Err(
+                    error.advise(format!("{};", ddl::drop_index(index, Build::Concurrently)))
+                );
             }
             self.tell(Event::Retry {
                 reason: &error.message,
@@ -301,7 +315,10 @@ impl Runner<'_> {
     /// The planner knows nothing of a new expression before its table was analysed.
     async fn analyze(&mut self, table: &Name) {
         let sql = format!("analyze {}", quote::name(table));
-        if let Err(error) = self.execute("gather statistics of an expression", &sql).await {
+        if let Err(error) = self
+            .execute("gather statistics of an expression", &sql)
+            .await
+        {
             self.note(format!("{error}; run it later: {sql};"));
         }
     }

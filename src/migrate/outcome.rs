@@ -77,7 +77,10 @@ pub enum Reason {
     /// Nothing was begun.
     Problems(Vec<Problem>),
     /// The server refused a statement of `label`.
-    Failed { label: Option<String>, error: db::Error },
+    Failed {
+        label: Option<String>,
+        error: db::Error,
+    },
     /// Told to stop; the exit code that the signal stands for.
     Interrupted(u8),
 }
@@ -113,12 +116,19 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::Problems(problems) => {
-                write!(f, "nothing was changed, because of {} problem(s):", problems.len())?;
+                write!(
+                    f,
+                    "nothing was changed, because of {} problem(s):",
+                    problems.len()
+                )?;
                 for problem in problems {
                     write!(f, "\n  {problem}")?;
                 }
             }
-            Reason::Failed { label: Some(label), error } => write!(f, "{label}: {error}")?,
+            Reason::Failed {
+                label: Some(label),
+                error,
+            } => write!(f, "{label}: {error}")?,
             Reason::Failed { label: None, error } => error.fmt(f)?,
             Reason::Interrupted(_) => f.write_str("stopped on request")?,
         }

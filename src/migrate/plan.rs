@@ -102,10 +102,17 @@ pub struct Forward {
 ///
 /// # Errors
 /// Every reason not to begin.
-pub(super) fn forward(folder: &Folder, ledger: &Ledger, rules: Forward) -> Result<Vec<Task>, Vec<Problem>> {
+pub(super) fn forward(
+    folder: &Folder,
+    ledger: &Ledger,
+    rules: Forward,
+) -> Result<Vec<Task>, Vec<Problem>> {
     let mut problems = unfit(folder, ledger, rules);
     if let Some(to) = rules.to.filter(|to| folder.get(*to).is_none()) {
-        problems.push(Problem::new(format!("--to {to}"), "no migration has this version"));
+        problems.push(Problem::new(
+            format!("--to {to}"),
+            "no migration has this version",
+        ));
     }
     let mut tasks = Vec::new();
     for entry in &folder.entries {
@@ -119,7 +126,11 @@ pub(super) fn forward(folder: &Folder, ledger: &Ledger, rules: Forward) -> Resul
             Err(more) => problems.extend(more),
         }
     }
-    if problems.is_empty() { Ok(tasks) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(tasks)
+    } else {
+        Err(problems)
+    }
 }
 
 fn up(entry: &Entry, resumed: bool) -> Result<Task, Vec<Problem>> {
@@ -130,7 +141,11 @@ fn up(entry: &Entry, resumed: bool) -> Result<Task, Vec<Problem>> {
         Vec::new()
     });
     // A rollback at three in the morning is no time to find out.
-    if let Some(Err(more)) = migration.down.as_ref().map(|d| check::statements(&entry.down_file, d)) {
+    if let Some(Err(more)) = migration
+        .down
+        .as_ref()
+        .map(|d| check::statements(&entry.down_file, d))
+    {
         problems.extend(more);
     }
     if !problems.is_empty() {
@@ -229,7 +244,11 @@ pub enum Back {
 ///
 /// # Errors
 /// Every reason not to begin.
-pub(super) fn backward(folder: &Folder, ledger: &Ledger, back: Back) -> Result<Vec<Task>, Vec<Problem>> {
+pub(super) fn backward(
+    folder: &Folder,
+    ledger: &Ledger,
+    back: Back,
+) -> Result<Vec<Task>, Vec<Problem>> {
     let mut versions: BTreeSet<i64> = ledger.applied.iter().map(|a| a.version).collect();
     versions.extend(ledger.half_applied().map(|s| s.version));
     let mut groups: BTreeMap<i64, i64> = BTreeMap::new();
@@ -258,7 +277,10 @@ pub(super) fn backward(folder: &Folder, ledger: &Ledger, back: Back) -> Result<V
     if let Back::To(to) = back
         && !versions.contains(&to)
     {
-        problems.push(Problem::new(format!("--to {to}"), "no applied migration has this version"));
+        problems.push(Problem::new(
+            format!("--to {to}"),
+            "no applied migration has this version",
+        ));
     }
     let mut tasks = Vec::new();
     for version in chosen {
@@ -267,7 +289,11 @@ pub(super) fn backward(folder: &Folder, ledger: &Ledger, back: Back) -> Result<V
             Err(more) => problems.extend(more),
         }
     }
-    if problems.is_empty() { Ok(tasks) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(tasks)
+    } else {
+        Err(problems)
+    }
 }
 
 /// The first version of the files that belong together, where a comment says so.
@@ -286,19 +312,31 @@ fn down(folder: &Folder, ledger: &Ledger, version: i64) -> Result<Task, Vec<Prob
     let slug = step
         .map(|s| s.slug.clone())
         .or_else(|| entry.map(|e| e.migration.slug.clone()))
-        .or_else(|| ledger.applied(version).map(|a| a.description.replace(' ', "_")))
+        .or_else(|| {
+            ledger
+                .applied(version)
+                .map(|a| a.description.replace(' ', "_"))
+        })
         .unwrap_or_default();
     let script = step
         .and_then(|s| s.down.as_deref().map(Script::new))
         .or_else(|| entry.and_then(|e| e.migration.down.clone()));
     let Some(script) = script else {
-        let file = entry.map_or_else(|| format!("{version}_{slug}.down.sql"), |e| e.down_file.clone());
+        let file = entry.map_or_else(
+            || format!("{version}_{slug}.down.sql"),
+            |e| e.down_file.clone(),
+        );
         return Err(vec![Problem::new(
             file,
-            format!("version {version} cannot be taken back: neither the ledger nor the folder has its down text. Write that file, or stop before it with --to {version}"),
+            format!(
+                "version {version} cannot be taken back: neither the ledger nor the folder has its down text. Write that file, or stop before it with --to {version}"
+            ),
         )]);
     };
-    let file = entry.map_or_else(|| format!("{version}_{slug}.down.sql"), |e| e.down_file.clone());
+    let file = entry.map_or_else(
+        || format!("{version}_{slug}.down.sql"),
+        |e| e.down_file.clone(),
+    );
     let statements = check::statements_any_ends(&file, &script)?;
     let up = step
         .map(|s| s.up.clone())

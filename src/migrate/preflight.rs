@@ -54,9 +54,10 @@ pub async fn preview(target: &Target, folder: &Folder, options: &Options) -> Res
     let mut new_tables = BTreeSet::new();
     for task in &tasks {
         if task.down.is_none() {
-            preview
-                .notes
-                .push(format!("{} has no down file: it cannot be taken back", task.label()));
+            preview.notes.push(format!(
+                "{} has no down file: it cannot be taken back",
+                task.label()
+            ));
         }
         for statement in &task.statements {
             new_tables.extend(statement.creates_table.clone());
@@ -65,7 +66,10 @@ pub async fn preview(target: &Target, folder: &Folder, options: &Options) -> Res
                 label: task.label(),
                 sql: statement.sql.clone(),
                 transaction: task.transaction,
-                lock: statement.lock.clone().filter(|l| !new_tables.contains(&l.on)),
+                lock: statement
+                    .lock
+                    .clone()
+                    .filter(|l| !new_tables.contains(&l.on)),
                 bytes: size.map(index_bytes),
                 time: size.map(build_time),
             });
@@ -110,9 +114,10 @@ fn build_time(size: SizeFacts) -> Duration {
 
 async fn surroundings(session: &Session, preview: &mut Preview) -> db::Result<()> {
     if session.in_recovery().await? {
-        preview
-            .notes
-            .push("the server is a replica: apply would refuse; give the primary's address in --db".to_owned());
+        preview.notes.push(
+            "the server is a replica: apply would refuse; give the primary's address in --db"
+                .to_owned(),
+        );
         return Ok(());
     }
     let needed: u64 = preview.steps.iter().filter_map(|s| s.bytes).sum();
@@ -176,7 +181,10 @@ impl Runner<'_> {
                 .advise("Let it catch up, or raise --max-replica-lag."));
             }
             if !told {
-                self.note(format!("a replica is {} s behind; waiting for it", lag.as_secs()));
+                self.note(format!(
+                    "a replica is {} s behind; waiting for it",
+                    lag.as_secs()
+                ));
                 told = true;
             }
             self.sleep(Duration::from_secs(1)).await;

@@ -64,7 +64,10 @@ impl Files {
         self.push(
             &index.name,
             concurrently(why, &ddl::create_index(index, Build::Concurrently)),
-            concurrently("", &ddl::drop_index(&index.qualified(), Build::Concurrently)),
+            concurrently(
+                "",
+                &ddl::drop_index(&index.qualified(), Build::Concurrently),
+            ),
         );
     }
 
@@ -78,7 +81,10 @@ impl Files {
         }
         self.push(
             &slug,
-            concurrently(why, &ddl::drop_index(&index.qualified(), Build::Concurrently)),
+            concurrently(
+                why,
+                &ddl::drop_index(&index.qualified(), Build::Concurrently),
+            ),
             concurrently("", &ddl::create_index(index, Build::Concurrently)),
         );
     }
@@ -88,7 +94,13 @@ impl Files {
         let why = format!("{group}{why}");
         let mut attach = Vec::new();
         self.parent(index, &why);
-        self.partitions(catalog, index, &index.qualified(), (&group, &why), &mut attach);
+        self.partitions(
+            catalog,
+            index,
+            &index.qualified(),
+            (&group, &why),
+            &mut attach,
+        );
         // An attached index cannot be detached: what takes it back is dropping the parent, which drops all of them.
         let down = ddl::drop_index(&index.qualified(), Build::Plain);
         self.push(
@@ -132,7 +144,10 @@ impl Files {
                 self.push(
                     &child.name,
                     concurrently(why, &ddl::create_index(&child, Build::Concurrently)),
-                    concurrently(group, &ddl::drop_index(&child.qualified(), Build::Concurrently)),
+                    concurrently(
+                        group,
+                        &ddl::drop_index(&child.qualified(), Build::Concurrently),
+                    ),
                 );
             }
             attach.push(ddl::attach_index(parent, &child.qualified()));
@@ -170,10 +185,20 @@ fn child_name(parent: &str, number: usize) -> String {
 fn file_slug(text: &str) -> String {
     let clean: String = text
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
         .take(100)
         .collect();
-    if clean.is_empty() { "change".to_owned() } else { clean }
+    if clean.is_empty() {
+        "change".to_owned()
+    } else {
+        clean
+    }
 }
 
 fn script(comment: &str, statements: &[String]) -> String {

@@ -70,7 +70,11 @@ pub async fn rollback(
 ///
 /// # Errors
 /// What would keep it from beginning.
-pub async fn rollback_plan(target: &Target, folder: &Folder, back: Back) -> Result<Vec<Task>, Stop> {
+pub async fn rollback_plan(
+    target: &Target,
+    folder: &Folder,
+    back: Back,
+) -> Result<Vec<Task>, Stop> {
     let mut writer = Writer::connect(target, "rollback").await?;
     let ledger = look(&mut writer).await?;
     plan::backward(folder, &ledger, back).map_err(Stop::problems)
@@ -223,7 +227,9 @@ async fn one(
         let _ = audit(runner, task, outcome, error.sqlstate.as_deref(), Some(took)).await;
         return Err((error, half_way));
     }
-    finish(runner, table, task, took).await.map_err(|e| (e, false))?;
+    finish(runner, table, task, took)
+        .await
+        .map_err(|e| (e, false))?;
     runner.tell(Event::Done {
         label: &label,
         took,
@@ -231,7 +237,12 @@ async fn one(
     Ok(took)
 }
 
-async fn finish(runner: &mut Runner<'_>, table: &str, task: &Task, took: Duration) -> db::Result<()> {
+async fn finish(
+    runner: &mut Runner<'_>,
+    table: &str,
+    task: &Task,
+    took: Duration,
+) -> db::Result<()> {
     runner.writer.settle().await?;
     if task.direction == Direction::Up {
         let nanos = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);

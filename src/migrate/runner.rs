@@ -102,7 +102,8 @@ impl<'a> Runner<'a> {
 
     /// The same for what must be done even when told to stop.
     pub(super) async fn execute_regardless(&mut self, doing: &str, sql: &str) -> Result<()> {
-        self.watched(doing, sql, super::event::Interrupt::never()).await
+        self.watched(doing, sql, super::event::Interrupt::never())
+            .await
     }
 
     async fn watched(
@@ -148,10 +149,7 @@ impl<'a> Runner<'a> {
 }
 
 /// The outcome of `work` if it ends before `other`.
-async fn race<T>(
-    work: &mut (impl Future<Output = T> + Unpin),
-    other: impl Future,
-) -> Option<T> {
+async fn race<T>(work: &mut (impl Future<Output = T> + Unpin), other: impl Future) -> Option<T> {
     tokio::select! {
         biased;
         done = work => Some(done),
@@ -181,7 +179,10 @@ async fn look(
             progress(Event::Blocked(&blockers));
             *told = Some(now);
         }
-        for blocker in blockers.iter().filter(|b| kill && b.is_idle_in_transaction()) {
+        for blocker in blockers
+            .iter()
+            .filter(|b| kill && b.is_idle_in_transaction())
+        {
             match watch.end_backend(blocker.pid).await {
                 Ok(()) => progress(Event::Ended(blocker)),
                 Err(error) => progress(Event::Note(&error.to_string())),

@@ -1,8 +1,8 @@
 //! What is applied, what is not, and what somebody changed by hand.
 
 use super::files::{Entry, Folder};
-use super::plan::{Ledger, edited};
 use super::outcome::Stop;
+use super::plan::{Ledger, edited};
 use super::run::look;
 use super::transaction::Made;
 use crate::db::{IndexFacts, Session, Step, Target, Writer, state};

@@ -31,7 +31,8 @@ impl Runner<'_> {
             if !is_lost(&error) {
                 self.writer.execute("roll back", "rollback").await?;
             }
-            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted() {
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
                 return Err(error);
             }
             let after = back_off(attempt, longest);
@@ -82,7 +83,13 @@ impl Runner<'_> {
         let texts = (task.up.as_str(), task.down.as_deref());
         if task.transaction {
             self.writer
-                .put_step(task.version, &task.slug, texts, &task.checksum, state::APPLYING)
+                .put_step(
+                    task.version,
+                    &task.slug,
+                    texts,
+                    &task.checksum,
+                    state::APPLYING,
+                )
                 .await?;
         }
         self.writer

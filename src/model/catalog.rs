@@ -11,6 +11,9 @@ pub struct Catalog {
     pub tables: BTreeMap<Name, Table>,
     /// Functions of user schemas and every function that a policy calls; overloads stand side by side.
     pub functions: Vec<Function>,
+    /// Functions of `pg_catalog` that are not immutable, by name; the worst of its overloads.
+    #[serde(default)]
+    pub builtins: BTreeMap<String, Volatility>,
     /// What could not be read.
     pub gaps: Vec<Gap>,
 }
@@ -98,6 +101,10 @@ pub struct Table {
     pub extension: Option<String>,
     /// View options such as `security_invoker=true`.
     pub options: Vec<String>,
+    /// Whether the connecting role may see the column statistics: where not, missing ones mean nothing.
+    pub statistics_readable: bool,
+    /// Relations that a view or materialised view reads, directly.
+    pub reads: Vec<Name>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -183,6 +190,8 @@ pub struct Index {
     pub valid: bool,
     pub ready: bool,
     pub live: bool,
+    /// Not valid, while another session holds the lock under which indexes are built concurrently.
+    pub building: bool,
     /// The constraint the index belongs to.
     pub constraint: Option<String>,
     pub exclusion: bool,
@@ -200,7 +209,7 @@ pub struct Index {
     pub last_scan: Option<DateTime<Utc>>,
     /// The parent's index, for the index of a partition.
     pub partition_of: Option<Name>,
-    /// Extension that owns the index's table, if one does.
+    /// `NULLS NOT DISTINCT`, since 15.
     pub nulls_not_distinct: bool,
 }
 

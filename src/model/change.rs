@@ -17,11 +17,14 @@ pub enum Change {
     /// A function that was not there before; `create` and `drop` are complete statements.
     CreateFunction {
         name: Name,
+        /// The SELECT inside, for whoever asks what it reads.
+        body: String,
         create: Vec<String>,
         drop: String,
     },
     DropFunction {
         name: Name,
+        body: String,
         create: Vec<String>,
         drop: String,
     },
@@ -70,12 +73,28 @@ impl Change {
                 before: after,
                 after: before,
             },
-            Self::CreateFunction { name, create, drop } => {
-                Self::DropFunction { name, create, drop }
-            }
-            Self::DropFunction { name, create, drop } => {
-                Self::CreateFunction { name, create, drop }
-            }
+            Self::CreateFunction {
+                name,
+                body,
+                create,
+                drop,
+            } => Self::DropFunction {
+                name,
+                body,
+                create,
+                drop,
+            },
+            Self::DropFunction {
+                name,
+                body,
+                create,
+                drop,
+            } => Self::CreateFunction {
+                name,
+                body,
+                create,
+                drop,
+            },
         }
     }
 }

@@ -45,8 +45,16 @@ pub fn create_index(index: &IndexSpec, build: Build) -> String {
     if build == Build::Concurrently {
         sql.push_str(" concurrently");
     }
-    let only = if build == Build::OnlyParent { "only " } else { "" };
-    let method = if index.method.is_empty() { "btree" } else { &index.method };
+    let only = if build == Build::OnlyParent {
+        "only "
+    } else {
+        ""
+    };
+    let method = if index.method.is_empty() {
+        "btree"
+    } else {
+        &index.method
+    };
     let keys: Vec<String> = index.keys.iter().map(key).collect();
     // Writing to a string cannot fail.
     let _ = write!(
@@ -69,7 +77,11 @@ pub fn create_index(index: &IndexSpec, build: Build) -> String {
 
 /// `IF EXISTS`, so that taking back what is half gone works.
 pub fn drop_index(index: &Name, build: Build) -> String {
-    let how = if build == Build::Concurrently { "concurrently " } else { "" };
+    let how = if build == Build::Concurrently {
+        "concurrently "
+    } else {
+        ""
+    };
     format!("drop index {how}if exists {}", quote::name(index))
 }
 
@@ -82,7 +94,12 @@ pub fn attach_index(parent: &Name, child: &Name) -> String {
 }
 
 /// A clause that is `None` is left as it is: `ALTER POLICY` cannot take one away.
-pub fn alter_policy(table: &Name, policy: &str, using: Option<&str>, check: Option<&str>) -> String {
+pub fn alter_policy(
+    table: &Name,
+    policy: &str,
+    using: Option<&str>,
+    check: Option<&str>,
+) -> String {
     let mut sql = format!(
         "alter policy {} on {}",
         quote::ident(policy),

@@ -65,27 +65,39 @@ pub(super) fn of(node: &NodeEnum) -> Option<Lock> {
         NodeEnum::CreatePolicyStmt(s) => lock(Mode::AccessExclusive, on(&s.table)),
         NodeEnum::AlterPolicyStmt(s) => lock(Mode::AccessExclusive, on(&s.table)),
         NodeEnum::AlterTableStmt(s) => lock(altering(s), on(&s.relation)),
-        NodeEnum::RenameStmt(s) => s.relation.as_ref()?.relname.chars().next().and_then(|_| {
-            lock(Mode::AccessExclusive, on(&s.relation))
-        }),
+        NodeEnum::RenameStmt(s) => s
+            .relation
+            .as_ref()?
+            .relname
+            .chars()
+            .next()
+            .and_then(|_| lock(Mode::AccessExclusive, on(&s.relation))),
         NodeEnum::CreateTrigStmt(s) => lock(Mode::ShareRowExclusive, on(&s.relation)),
         NodeEnum::RuleStmt(s) => lock(Mode::AccessExclusive, on(&s.relation)),
-        NodeEnum::CreateStmt(s) => referenced(&s.table_elts)
-            .and_then(|name| lock(Mode::ShareRowExclusive, name)),
-        NodeEnum::TruncateStmt(s) => first_range(&s.relations)
-            .and_then(|name| lock(Mode::AccessExclusive, name)),
+        NodeEnum::CreateStmt(s) => {
+            referenced(&s.table_elts).and_then(|name| lock(Mode::ShareRowExclusive, name))
+        }
+        NodeEnum::TruncateStmt(s) => {
+            first_range(&s.relations).and_then(|name| lock(Mode::AccessExclusive, name))
+        }
         NodeEnum::VacuumStmt(s) => {
-            let full = s.options.iter().any(
-                |o| matches!(&o.node, Some(NodeEnum::DefElem(e)) if e.defname == "full"),
-            );
-            let mode = if full { Mode::AccessExclusive } else { Mode::ShareUpdateExclusive };
+            let full = s
+                .options
+                .iter()
+                .any(|o| matches!(&o.node, Some(NodeEnum::DefElem(e)) if e.defname == "full"));
+            let mode = if full {
+                Mode::AccessExclusive
+            } else {
+                Mode::ShareUpdateExclusive
+            };
             lock(mode, vacuumed(&s.rels))
         }
         NodeEnum::ClusterStmt(s) => lock(Mode::AccessExclusive, on(&s.relation)),
         NodeEnum::RefreshMatViewStmt(s) if s.concurrent => lock(Mode::Exclusive, on(&s.relation)),
         NodeEnum::RefreshMatViewStmt(s) => lock(Mode::AccessExclusive, on(&s.relation)),
-        NodeEnum::LockStmt(s) => first_range(&s.relations)
-            .and_then(|name| lock(stated(s.mode), name)),
+        NodeEnum::LockStmt(s) => {
+            first_range(&s.relations).and_then(|name| lock(stated(s.mode), name))
+        }
         NodeEnum::InsertStmt(s) => lock(Mode::RowExclusive, on(&s.relation)),
         NodeEnum::UpdateStmt(s) => lock(Mode::RowExclusive, on(&s.relation)),
         NodeEnum::DeleteStmt(s) => lock(Mode::RowExclusive, on(&s.relation)),
@@ -216,29 +228,57 @@ mod tests {
     #[test]
     fn locks_are_those_of_the_manual() {
         for (sql, mode, on) in [
-            ("create index concurrently i on t (a)", Mode::ShareUpdateExclusive, "t"),
+            (
+                "create index concurrently i on t (a)",
+                Mode::ShareUpdateExclusive,
+                "t",
+            ),
             ("create index i on s.t (a)", Mode::Share, "s.t"),
             ("drop index s.i", Mode::AccessExclusive, "s.i"),
             ("drop index concurrently i", Mode::ShareUpdateExclusive, "i"),
-            ("alter policy p on t using (true)", Mode::AccessExclusive, "t"),
+            (
+                "alter policy p on t using (true)",
+                Mode::AccessExclusive,
+                "t",
+            ),
             ("drop policy p on s.t", Mode::AccessExclusive, "s.t"),
             ("alter table t add column c int", Mode::AccessExclusive, "t"),
-            ("alter table t validate constraint c", Mode::ShareUpdateExclusive, "t"),
+            (
+                "alter table t validate constraint c",
+                Mode::ShareUpdateExclusive,
+                "t",
+            ),
             (
                 "alter table t add constraint c foreign key (a) references r",
                 Mode::ShareRowExclusive,
                 "t",
             ),
-            ("alter index i attach partition j", Mode::ShareUpdateExclusive, "i"),
-            ("create table n (a int references s.r)", Mode::ShareRowExclusive, "s.r"),
-            ("create trigger g before insert on t execute function f()", Mode::ShareRowExclusive, "t"),
+            (
+                "alter index i attach partition j",
+                Mode::ShareUpdateExclusive,
+                "i",
+            ),
+            (
+                "create table n (a int references s.r)",
+                Mode::ShareRowExclusive,
+                "s.r",
+            ),
+            (
+                "create trigger g before insert on t execute function f()",
+                Mode::ShareRowExclusive,
+                "t",
+            ),
             ("update t set a = 1", Mode::RowExclusive, "t"),
             ("vacuum full t", Mode::AccessExclusive, "t"),
             ("truncate t", Mode::AccessExclusive, "t"),
         ] {
             let statement = crate::sql::script::parse(sql).unwrap().remove(0);
             let lock = statement.lock.unwrap_or_else(|| panic!("{sql}"));
-            assert_eq!((lock.mode, lock.on.to_string().as_str()), (mode, on), "{sql}");
+            assert_eq!(
+                (lock.mode, lock.on.to_string().as_str()),
+                (mode, on),
+                "{sql}"
+            );
         }
         let create = crate::sql::script::parse("create table n (a int)").unwrap();
         assert_eq!(create[0].lock, None);

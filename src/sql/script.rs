@@ -163,7 +163,10 @@ fn locate(text: &str, words: &[(usize, bool)], error: &pg_query::Error) -> Probl
         .filter(|(_, ends_statement)| *ends_statement)
         .map(|(at, _)| *at)
         .take_while(|at| *at < text.len())
-        .filter(|at| text.get(..*at).is_some_and(|t| pg_query::parse(t, 0).is_ok()))
+        .filter(|at| {
+            text.get(..*at)
+                .is_some_and(|t| pg_query::parse(t, 0).is_ok())
+        })
         .last();
     let start = words
         .iter()
@@ -194,7 +197,9 @@ fn kind(node: &NodeEnum) -> Kind {
                 .iter()
                 .any(|p| matches!(&p.node, Some(NodeEnum::IndexElem(e)) if e.expr.is_some())),
         },
-        NodeEnum::DropStmt(drop) if drop.concurrent && drop.remove_type() == ObjectType::ObjectIndex => {
+        NodeEnum::DropStmt(drop)
+            if drop.concurrent && drop.remove_type() == ObjectType::ObjectIndex =>
+        {
             match drop.objects.as_slice() {
                 [one] => Kind::DropIndexConcurrently {
                     index: listed_name(one),
@@ -215,7 +220,9 @@ fn kind(node: &NodeEnum) -> Kind {
         }
         NodeEnum::ReindexStmt(reindex) if reindex.relation.is_none() => Kind::OutsideTransaction,
         NodeEnum::TransactionStmt(_) => Kind::TransactionControl,
-        NodeEnum::CopyStmt(copy) if copy.filename.is_empty() && !copy.is_program => Kind::NeedsInput,
+        NodeEnum::CopyStmt(copy) if copy.filename.is_empty() && !copy.is_program => {
+            Kind::NeedsInput
+        }
         NodeEnum::VacuumStmt(vacuum) if vacuum.is_vacuumcmd => Kind::OutsideTransaction,
         NodeEnum::AlterTableStmt(alter) if detaches_concurrently(alter) => Kind::OutsideTransaction,
         NodeEnum::CreatedbStmt(_)

@@ -7,5 +7,9 @@
 mod layers;
 mod migrate_ground;
 mod migrate_round_trip;
+mod planning;
+mod seed;
 mod server;
+mod tenants;
 mod throwaway;
+mod workload_file;

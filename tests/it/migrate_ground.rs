@@ -5,7 +5,6 @@ use dbtune::db::Target;
 use dbtune::migrate::{self, Back, Event, Folder, Options, Outcome, Stop};
 use sqlx::ConnectOptions;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -127,7 +126,10 @@ impl Ground {
         let rows = self
             .owner()
             .await
-            .query("select version from _sqlx_migrations where success order by 1", &[])
+            .query(
+                "select version from _sqlx_migrations where success order by 1",
+                &[],
+            )
             .await
             .unwrap();
         rows.iter().map(|r| r.get(0)).collect()
@@ -137,7 +139,10 @@ impl Ground {
     pub(crate) async fn assert_tidy(&self, when: &str) {
         let client = self.owner().await;
         let invalid: Vec<String> = client
-            .query("select indexrelid::regclass::text from pg_index where not indisvalid", &[])
+            .query(
+                "select indexrelid::regclass::text from pg_index where not indisvalid",
+                &[],
+            )
             .await
             .unwrap()
             .iter()
@@ -145,7 +150,10 @@ impl Ground {
             .collect();
         assert!(invalid.is_empty(), "{when}: invalid {invalid:?}");
         let half = client
-            .query("select version, state from dbtune.steps where state <> 'applied'", &[])
+            .query(
+                "select version, state from dbtune.steps where state <> 'applied'",
+                &[],
+            )
             .await
             .unwrap();
         assert!(half.is_empty(), "{when}: {half:?}");

@@ -18,16 +18,26 @@ async fn apply_status_rollback_leaves_the_schema_as_it_was() {
     assert!(between.contains("items_tenant_idx"), "{between}");
     assert!(between.contains("valid true"), "{between}");
     ground.assert_tidy("after apply").await;
-    let status = migrate::status(&ground.target(), &ground.folder()).await.unwrap();
+    let status = migrate::status(&ground.target(), &ground.folder())
+        .await
+        .unwrap();
     assert!(status.is_clean(), "{status:?}");
-    assert!(status.lines.iter().all(|l| l.state == State::Applied && l.reversible));
+    assert!(
+        status
+            .lines
+            .iter()
+            .all(|l| l.state == State::Applied && l.reversible)
+    );
 
     // Again: nothing to do.
     assert!(ground.apply().await.unwrap().done.is_empty());
 
     let outcome = ground.rollback(Back::Steps(1)).await.unwrap();
     assert_eq!(outcome.done[0].label, "20250101000002_notes");
-    assert_eq!(ground.versions().await, [20_250_101_000_000, 20_250_101_000_001]);
+    assert_eq!(
+        ground.versions().await,
+        [20_250_101_000_000, 20_250_101_000_001]
+    );
     ground.rollback(Back::To(20_250_101_000_000)).await.unwrap();
     assert_eq!(ground.versions().await, [20_250_101_000_000]);
     ground.apply().await.unwrap();
@@ -87,13 +97,18 @@ async fn sqlx_reads_and_writes_the_same_ledger() {
     migrator.run(&mut connection).await.unwrap();
     assert_eq!(schema_dump(&client).await, ours);
     assert!(ground.apply().await.unwrap().done.is_empty());
-    let status = migrate::status(&ground.target(), &ground.folder()).await.unwrap();
+    let status = migrate::status(&ground.target(), &ground.folder())
+        .await
+        .unwrap();
     assert!(status.is_clean(), "{status:?}");
     assert_eq!(ground.rollback(Back::All).await.unwrap().done.len(), 3);
     assert_eq!(schema_dump(&client).await, before);
 
     // Half and half.
-    migrator.run_to(20_250_101_000_001, &mut connection).await.unwrap();
+    migrator
+        .run_to(20_250_101_000_001, &mut connection)
+        .await
+        .unwrap();
     assert_eq!(ground.apply().await.unwrap().done.len(), 1);
     migrator.run(&mut connection).await.unwrap();
 }
@@ -107,7 +122,10 @@ async fn files_read_as_sqlx_reads_them() {
     ground.put("notes.sql", "no version and no underscore");
     let theirs = Migrator::new(ground.dir.path()).await.unwrap();
     let ours = ground.folder();
-    let ups: Vec<_> = theirs.iter().filter(|m| m.migration_type.is_up_migration()).collect();
+    let ups: Vec<_> = theirs
+        .iter()
+        .filter(|m| m.migration_type.is_up_migration())
+        .collect();
     assert_eq!(ups.len(), ours.entries.len());
     for (their, our) in ups.iter().zip(&ours.entries) {
         assert_eq!(their.version, our.migration.version);
@@ -130,7 +148,10 @@ async fn the_lock_is_sqlx_s() {
         ..Options::default()
     };
     let stop = ground.apply_with(&options).await.unwrap_err();
-    assert!(stop.to_string().contains("is migrating this database"), "{stop}");
+    assert!(
+        stop.to_string().contains("is migrating this database"),
+        "{stop}"
+    );
     assert!(!stop.changed());
     connection.unlock().await.unwrap();
     assert_eq!(ground.apply().await.unwrap().done.len(), 1);

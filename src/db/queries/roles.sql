@@ -1,0 +1,23 @@
+with recursive member (role, above) as (
+    select member, roleid from pg_catalog.pg_auth_members
+    union
+    select member.role, m.roleid
+    from member join pg_catalog.pg_auth_members m on m.member = member.above
+)
+select
+    r.rolname::text as name,
+    r.rolsuper as superuser,
+    r.rolbypassrls as bypass_rls,
+    r.rolcanlogin as login,
+    r.rolinherit as inherit,
+    r.rolconnlimit as connection_limit,
+    coalesce(r.rolconfig, '{}') as config,
+    pg_has_role(current_user, r.oid, 'member') as settable, -- <16
+    pg_has_role(current_user, r.oid, 'set') as settable, -- 16+
+    array(
+        select a.rolname::text
+        from member join pg_catalog.pg_roles a on a.oid = member.above
+        where member.role = r.oid
+        order by 1
+    ) as member_of
+from pg_catalog.pg_roles r
