@@ -13,7 +13,10 @@ pub mod report;
 
 pub mod db;
 
-pub mod bench;
+pub mod migrate;
+
 pub mod seed;
+
+pub mod bench;
 
 pub mod cli;

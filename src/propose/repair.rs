@@ -63,7 +63,11 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    pub(super) async fn index<L: Lab>(&mut self, lab: &mut L, index: Chosen) -> Result<(), L::Error> {
+    pub(super) async fn index<L: Lab>(
+        &mut self,
+        lab: &mut L,
+        index: Chosen,
+    ) -> Result<(), L::Error> {
         lab.make(&Change::CreateIndex(index.spec.clone())).await?;
         self.indexes.push(index);
         Ok(())

@@ -3,10 +3,12 @@
 pub mod access;
 pub mod body;
 pub mod ddl;
+pub mod lock;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
 pub mod scope;
+pub mod script;
 mod single;
 pub mod tree;
 

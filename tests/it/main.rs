@@ -5,6 +5,8 @@
 )]
 
 mod layers;
+mod migrate_ground;
+mod migrate_round_trip;
 mod planning;
 mod seed;
 mod seed_clinic;
