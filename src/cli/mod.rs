@@ -13,6 +13,7 @@ mod migrating;
 mod progress;
 mod propose;
 mod rollback;
+mod seed;
 mod status;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
@@ -67,6 +68,8 @@ pub enum Command {
     Rollback(rollback::Args),
     /// Propose indexes and policy rewrites, tried as the personas that run the queries
     Propose(propose::Args),
+    /// Fill a database with deterministic data
+    Seed(seed::Args),
 }
 
 /// What every command is given: the edge of the process, read once.
@@ -99,6 +102,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> 
         Command::Status(args) => status::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
         Command::Propose(args) => propose::run(args, context).await,
+        Command::Seed(args) => seed::run(args, context).await,
     }
 }
 
