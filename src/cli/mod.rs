@@ -5,8 +5,10 @@ use crate::model::Report;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
+mod audit;
 mod exit;
 mod progress;
+mod rules;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
 pub use progress::Progress;
@@ -54,7 +56,12 @@ fn formats() -> clap::builder::PossibleValuesParser {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Find what makes queries under row-level security slow or unsafe; changes nothing
+    Audit(audit::Args),
+    /// List the audit's rules, or explain one
+    Rules(rules::Args),
+}
 
 /// What every command is given: the edge of the process, read once.
 pub struct Context {
@@ -80,8 +87,11 @@ impl Context {
 }
 
 /// Runs one command to its report.
-pub async fn run(command: Command, _context: &Context) -> anyhow::Result<Report> {
-    match command {}
+pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> {
+    match command {
+        Command::Audit(args) => audit::run(args, context).await,
+        Command::Rules(args) => rules::run(args, context).await,
+    }
 }
 
 /// Columns of the terminal on standard output; `None` where it is none.
