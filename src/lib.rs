@@ -7,8 +7,18 @@ pub mod sql;
 
 pub mod rules;
 
+pub mod propose;
+
+pub mod config;
+
 pub mod report;
 
 pub mod db;
+
+pub mod migrate;
+
+pub mod seed;
+
+pub mod bench;
 
 pub mod cli;

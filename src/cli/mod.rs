@@ -5,10 +5,17 @@ use crate::model::Report;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
+mod apply;
 mod audit;
+mod duration;
 mod exit;
+mod given;
+mod migrating;
 mod progress;
+mod propose;
+mod rollback;
 mod rules;
+mod status;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
 pub use progress::Progress;
@@ -61,6 +68,11 @@ pub enum Command {
     Audit(audit::Args),
     /// List the audit's rules, or explain one
     Rules(rules::Args),
+    Apply(apply::Args),
+    Status(status::Args),
+    Rollback(rollback::Args),
+    /// Propose indexes and policy rewrites, tried as the personas that run the queries
+    Propose(propose::Args),
 }
 
 /// What every command is given: the edge of the process, read once.
@@ -91,6 +103,10 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> 
     match command {
         Command::Audit(args) => audit::run(args, context).await,
         Command::Rules(args) => rules::run(args, context).await,
+        Command::Apply(args) => apply::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Rollback(args) => rollback::run(args, context).await,
+        Command::Propose(args) => propose::run(args, context).await,
     }
 }
 

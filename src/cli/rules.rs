@@ -54,7 +54,9 @@ fn show(rule: &Rule) -> Report {
         let line = line.strip_prefix(' ').unwrap_or(line);
         match (&mut code, line.strip_prefix("```")) {
             (None, Some(kind)) => {
-                report.blocks.push(Block::Text(std::mem::take(&mut text)));
+                report
+                    .blocks
+                    .push(Block::Text(std::mem::take(&mut text).trim().to_owned()));
                 let label = kind.strip_prefix("sql,").unwrap_or(kind);
                 report
                     .blocks
@@ -72,19 +74,18 @@ fn show(rule: &Rule) -> Report {
                 lines.push_str(line);
                 lines.push('\n');
             }
-            (None, None) => match line.strip_prefix("## ") {
-                Some(heading) => {
+            (None, None) => {
+                if let Some(heading) = line.strip_prefix("## ") {
                     if !text.trim().is_empty() {
-                        report.blocks.push(Block::Text(std::mem::take(&mut text)));
+                        report.blocks.push(Block::Text(text.trim().to_owned()));
                     }
                     text.clear();
                     report.blocks.push(Block::Heading(heading.to_owned()));
-                }
-                None => {
+                } else {
                     text.push_str(line);
                     text.push('\n');
                 }
-            },
+            }
         }
     }
     report.data = data(rule);

@@ -115,6 +115,18 @@ impl Session {
             .map_err(|e| Error::pg(doing, &e))
     }
 
+    /// The first column of every row, as text.
+    pub async fn texts(&self, doing: &str, sql: &str) -> Result<Vec<String>> {
+        let rows = self
+            .client
+            .query(sql, &[])
+            .await
+            .map_err(|e| Error::pg(doing, &e))?;
+        rows.iter()
+            .map(|row| row.try_get(0).map_err(|e| Error::pg(doing, &e)))
+            .collect()
+    }
+
     /// `BEGIN` of a read-only REPEATABLE READ transaction with its limits set. End it with [`Session::end`].
     pub async fn begin_reading(&self, limits: Limits) -> Result<()> {
         let sql = format!(
@@ -173,7 +185,7 @@ impl Session {
 }
 
 impl Limits {
-    fn to_sql(self) -> String {
+    pub(super) fn to_sql(self) -> String {
         format!(
             "set local statement_timeout = {}; set local lock_timeout = {}",
             self.statement.as_millis(),

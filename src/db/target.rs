@@ -26,6 +26,9 @@ const VARIABLES: &[(&str, &str)] = &[
     ("service", "PGSERVICE"),
 ];
 
+/// Stands where a URL names no host; reserved by RFC 2606, so nobody's.
+const NO_HOST: &str = "none.invalid";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
     Disable,
@@ -198,9 +201,12 @@ fn home(env: &Env, file: &str) -> Option<PathBuf> {
 }
 
 fn from_url(text: &str) -> Result<BTreeMap<String, String>> {
+    // libpq allows an empty host, which then comes from `?host=`; the URL standard does not.
+    let text = text.replacen("@/", &format!("@{NO_HOST}/"), 1);
+    let text = text.replacen(":///", &format!("://{NO_HOST}/"), 1);
     // The text itself stays out of the message: it may hold a password.
     let url =
-        url::Url::parse(text).map_err(|e| bad(format!("the database URL is malformed: {e}")))?;
+        url::Url::parse(&text).map_err(|e| bad(format!("the database URL is malformed: {e}")))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err(bad(format!(
             "the database URL starts with `{}://`",
@@ -224,6 +230,7 @@ fn from_url(text: &str) -> Result<BTreeMap<String, String>> {
     put(
         "host",
         url.host_str()
+            .filter(|h| *h != NO_HOST)
             .map(|h| decode(h.trim_start_matches('[').trim_end_matches(']'))),
     );
     put("port", url.port().map(|p| p.to_string()));

@@ -37,7 +37,30 @@ pub enum Block {
     Heading(String),
     Text(String),
     Table(Grid),
-    Code { language: String, text: String },
+    Code {
+        language: String,
+        text: String,
+    },
+    /// Drawn where the format can draw; the others show the same numbers in a table beside it.
+    Chart(Chart),
+}
+
+/// Pairs of values on a logarithmic axis.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chart {
+    pub title: String,
+    pub unit: String,
+    pub pairs: Vec<Pair>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    pub label: String,
+    pub before: f64,
+    pub after: f64,
+    /// `before` is a lower bound.
+    pub open: bool,
+    pub tone: Tone,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

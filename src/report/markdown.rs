@@ -23,6 +23,7 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
             Block::Heading(heading) => writeln!(out, "### {}\n", text(heading))?,
             Block::Text(words) => writeln!(out, "{}\n", text(words))?,
             Block::Table(grid) => render_grid(grid, out)?,
+            Block::Chart(_) => {}
             Block::Code { language, text } => code(language, text, out)?,
         }
     }

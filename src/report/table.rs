@@ -20,6 +20,7 @@ fn render(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> 
             Block::Heading(text) => writeln!(out, "\n{}", paint(text, Tone::Plain, true, style))?,
             Block::Text(text) => writeln!(out, "{}", clean(text))?,
             Block::Table(grid) => writeln!(out, "{}", draw(grid, style))?,
+            Block::Chart(_) => {}
             Block::Code { text, .. } => {
                 for line in clean(text).lines() {
                     writeln!(out, "    {line}")?;

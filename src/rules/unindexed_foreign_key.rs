@@ -33,7 +33,7 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
-    for (name, _) in &facts.catalog.tables {
+    for name in facts.catalog.tables.keys() {
         let Some(table) = facts.large(name) else {
             continue;
         };

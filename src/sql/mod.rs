@@ -1,5 +1,15 @@
 //! The wall around `pg_query`: everything that reads or writes SQL text.
 
+pub mod access;
 pub mod body;
+pub mod ddl;
+pub mod lock;
 pub mod qual;
 pub mod quote;
+pub mod rewrite;
+pub mod scope;
+pub mod script;
+mod single;
+pub mod tree;
+
+pub use single::{Single, is_limited, single};

@@ -5,3 +5,13 @@
 )]
 
 mod layers;
+mod migrate_ground;
+mod migrate_round_trip;
+mod planning;
+mod seed;
+mod seed_clinic;
+mod seed_derive;
+mod server;
+mod tenants;
+mod throwaway;
+mod workload_file;

@@ -12,15 +12,20 @@ impl Reader<'_> {
         }
         let sql = include_str!("../queries/builtins.sql");
         for row in self.rows("read built-in functions", sql).await? {
-            let volatility = if get(&row, "volatile")? {
-                Volatility::Volatile
-            } else {
-                Volatility::Stable
-            };
-            catalog.builtins.insert(get(&row, "name")?, volatility);
+            catalog
+                .builtins
+                .insert(get(&row, "name")?, volatility(&row)?);
         }
         Ok(())
     }
+}
+
+fn volatility(row: &Row) -> Result<Volatility> {
+    Ok(match letter(row, "volatility")? {
+        'i' => Volatility::Immutable,
+        's' => Volatility::Stable,
+        _ => Volatility::Volatile,
+    })
 }
 
 fn function(row: &Row) -> Result<Function> {
@@ -33,11 +38,7 @@ fn function(row: &Row) -> Result<Function> {
         returns: get(row, "returns")?,
         returns_set: get(row, "returns_set")?,
         language: get(row, "language")?,
-        volatility: match letter(row, "volatility")? {
-            'i' => Volatility::Immutable,
-            's' => Volatility::Stable,
-            _ => Volatility::Volatile,
-        },
+        volatility: volatility(row)?,
         parallel: match letter(row, "parallel")? {
             's' => Parallel::Safe,
             'r' => Parallel::Restricted,

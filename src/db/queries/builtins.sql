@@ -1,4 +1,6 @@
-select p.proname::text as name, bool_or(p.provolatile = 'v') as volatile
-from pg_catalog.pg_proc p
-where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'f' and p.provolatile <> 'i'
-group by p.proname
+-- The worst volatility of a name's overloads; immutable functions are left out.
+select proname::text as name, max(provolatile)::text as volatility
+from pg_proc
+where pronamespace = 'pg_catalog'::regnamespace and prokind = 'f' and provolatile <> 'i'
+group by 1
+order by 1

@@ -1,0 +1,9 @@
+drop table purchase_order_lines;
+drop table purchase_orders;
+drop table inventory_transactions;
+drop table inventory_items;
+drop table suppliers;
+drop table inventory_categories;
+drop type order_status;
+drop type movement_kind;
+drop type item_status;

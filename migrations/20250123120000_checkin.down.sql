@@ -1,0 +1,3 @@
+drop table checkin_sessions;
+drop table checkin_kiosks;
+drop type checkin_status;

@@ -1,0 +1,11 @@
+drop table eos_issues;
+drop table eos_todos;
+drop table eos_scorecard_entries;
+drop table eos_scorecard_metrics;
+drop table eos_rocks;
+drop table eos_meeting_attendees;
+drop table eos_meetings;
+drop type issue_status;
+drop type todo_status;
+drop type rock_status;
+drop type meeting_status;

@@ -1,0 +1,297 @@
+//! Two sides of one query become a verdict. Pure: the same samples give the same verdict.
+
+use super::quantile::{Blocks, quantile, quantile_at_least, ratio, ratio_interval, sorted};
+use crate::model::{Comparison, Samples, Side, Verdict};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The quantile that users feel and gates guard.
+const Q: f64 = 0.95;
+
+/// What counts as worse.
+///
+/// A query is slower where the 95th percentile after, divided by that before, is over `1 + regression_percent/100`
+///  - with confidence: the lower end of a block bootstrap's interval, whose error is shared by all queries of the run,
+///  - by at least `floor_ms`, which nobody would notice otherwise, and
+///  - in the first and in the second half of the run alike, which one disturbance is not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    pub regression_percent: f64,
+    /// Milliseconds by which p95 must differ to be worth a word.
+    pub floor_ms: f64,
+    /// How many queries share the chance of a false alarm.
+    pub queries: usize,
+    /// `statement_timeout`: the least that an execution that was cut off would have taken.
+    pub timeout: Duration,
+}
+
+impl Gate {
+    pub fn new(regression_percent: f64, queries: usize, timeout: Duration) -> Self {
+        Self {
+            regression_percent,
+            floor_ms: 1.0,
+            queries,
+            timeout,
+        }
+    }
+
+    /// Chance of error at each end of an interval: 2 % shared by all queries, within what the bootstrap resolves.
+    fn alpha(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a number of queries")]
+        let queries = self.queries.max(1) as f64;
+        (0.02 / queries).clamp(0.001, 0.01)
+    }
+
+    fn limit(&self) -> f64 {
+        1.0 + self.regression_percent / 100.0
+    }
+}
+
+/// What was measured of one query on two sides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// `query@persona`.
+    pub query: String,
+    pub weight: f64,
+    pub slo_ms: f64,
+    pub before: Samples,
+    pub after: Samples,
+    /// Whether equal data must give equal rows: not where the order under a LIMIT leaves ties, nor where the statement
+    /// gives another answer each time.
+    pub repeatable: bool,
+}
+
+/// Compares the two sides of one query.
+pub fn compare(measured: &Measured, gate: &Gate) -> Comparison {
+    let (b, a) = (Lat::new(&measured.before), Lat::new(&measured.after));
+    let (before, after) = (
+        b.side(&measured.before, gate),
+        a.side(&measured.after, gate),
+    );
+    let mut reasons = Vec::new();
+    let verdict = verdict(measured, gate, &b, &a, &mut reasons);
+    Comparison {
+        query: measured.query.clone(),
+        weight: measured.weight,
+        slo_ms: measured.slo_ms,
+        gain: ratio(before.p95_ms, after.p95_ms),
+        plan_changed: match (&before.plan, &after.plan) {
+            (Some(before), Some(after)) => before != after,
+            _ => false,
+        },
+        before,
+        after,
+        verdict,
+        reasons,
+    }
+}
+
+/// Latencies in milliseconds; executions that were cut off are infinite.
+struct Lat {
+    values: Vec<f64>,
+    blocks: Vec<usize>,
+    timeouts: usize,
+}
+
+impl Lat {
+    fn new(samples: &Samples) -> Self {
+        let timeouts = usize::try_from(samples.timeouts).unwrap_or(usize::MAX);
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a latency")]
+        let mut values: Vec<f64> = samples
+            .latencies_ns
+            .iter()
+            .map(|ns| *ns as f64 / 1e6)
+            .collect();
+        let mut blocks = samples.blocks.clone();
+        for _ in 0..timeouts {
+            values.push(f64::INFINITY);
+            blocks.push(1);
+        }
+        Self {
+            values,
+            blocks,
+            timeouts,
+        }
+    }
+
+    fn blocks(&self) -> Blocks<'_> {
+        Blocks {
+            values: &self.values,
+            sizes: &self.blocks,
+        }
+    }
+
+    fn p(&self, q: f64) -> f64 {
+        quantile(&sorted(&self.values), q)
+    }
+
+    /// The quantile of the first and of the second half of the run.
+    fn halves(&self, q: f64) -> (f64, f64) {
+        let (first, second) = self.values.split_at(self.values.len() / 2);
+        (quantile(&sorted(first), q), quantile(&sorted(second), q))
+    }
+
+    fn side(&self, samples: &Samples, gate: &Gate) -> Side {
+        let cut = gate.timeout.as_secs_f64() * 1e3;
+        let p = |q| {
+            let value = self.p(q);
+            if value.is_finite() { value } else { cut }
+        };
+        let complete = self.values.len() - self.timeouts;
+        #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
+        let mean =
+            self.values.iter().filter(|v| v.is_finite()).sum::<f64>() / complete.max(1) as f64;
+        Side {
+            samples: self.values.len() as u64,
+            timeouts: samples.timeouts,
+            p50_ms: p(0.50),
+            p95_ms: p(Q),
+            p99_ms: p(0.99),
+            mean_ms: mean,
+            rows: samples.rows.first().copied().unwrap_or_default(),
+            buffers: samples.buffers,
+            cost: samples.cost,
+            plan: samples.plan.clone(),
+        }
+    }
+}
+
+fn verdict(
+    measured: &Measured,
+    gate: &Gate,
+    b: &Lat,
+    a: &Lat,
+    reasons: &mut Vec<String>,
+) -> Verdict {
+    if let Some(difference) = difference(measured) {
+        reasons.push(difference);
+        return Verdict::Differs;
+    }
+    let (p_b, p_a) = (b.p(Q), a.p(Q));
+    let change = Change::new(gate, b, a);
+    if change.slower() {
+        reasons.push(format!(
+            "p95 {} → {}: {:.2} times as long, at least {:.2} with confidence, over {:.2}",
+            milliseconds(p_b, gate),
+            milliseconds(p_a, gate),
+            change.point,
+            change.low,
+            gate.limit()
+        ));
+        return Verdict::Slower;
+    }
+    let slo = measured.slo_ms;
+    if p_a >= slo {
+        reasons.push(format!("p95 {} is over {slo} ms", milliseconds(p_a, gate)));
+        return if quantile_at_least(&sorted(&a.values), Q) >= slo {
+            Verdict::OverSlo
+        } else {
+            Verdict::Inconclusive
+        };
+    }
+    if change.faster() {
+        return Verdict::Faster;
+    }
+    if change.within() || same_work(measured) {
+        return Verdict::Same;
+    }
+    if change.high > gate.limit() {
+        reasons.push(format!(
+            "p95 after is {:.2} to {:.2} times that before, and {:.2} is the limit: too few or too noisy samples",
+            change.low, change.high, gate.limit()
+        ));
+        return Verdict::Inconclusive;
+    }
+    Verdict::Same
+}
+
+/// The ratio of the 95th percentiles and what is known of it.
+struct Change {
+    point: f64,
+    low: f64,
+    high: f64,
+    limit: f64,
+    /// Milliseconds, after less before.
+    difference: f64,
+    floor: f64,
+    both_halves: bool,
+}
+
+impl Change {
+    fn new(gate: &Gate, b: &Lat, a: &Lat) -> Self {
+        let (low, high) = ratio_interval(b.blocks(), a.blocks(), Q, gate.alpha());
+        let (p_b, p_a) = (b.p(Q), a.p(Q));
+        let ((b1, b2), (a1, a2)) = (b.halves(Q), a.halves(Q));
+        let limit = gate.limit();
+        Self {
+            point: ratio(p_a, p_b),
+            low,
+            high,
+            limit,
+            difference: if p_a.is_infinite() && p_b.is_infinite() {
+                0.0
+            } else {
+                p_a - p_b
+            },
+            floor: gate.floor_ms,
+            both_halves: ratio(a1, b1) > limit && ratio(a2, b2) > limit,
+        }
+    }
+
+    fn slower(&self) -> bool {
+        let cut_off_only_now = self.point.is_infinite();
+        cut_off_only_now
+            || (self.low > self.limit && self.difference > self.floor && self.both_halves)
+    }
+
+    fn faster(&self) -> bool {
+        self.high < 1.0 && self.point < 1.0 / self.limit
+    }
+
+    /// Not so different that it would matter either way.
+    fn within(&self) -> bool {
+        self.difference.abs() <= self.floor
+            || (self.low >= 1.0 / self.limit && self.high <= self.limit)
+    }
+}
+
+/// The same plan that reads as much: any difference in time is the machine's.
+fn same_work(measured: &Measured) -> bool {
+    let (b, a) = (&measured.before, &measured.after);
+    let close = match (b.buffers, a.buffers) {
+        (Some(b), Some(a)) => b.abs_diff(a) <= b.max(a) / 50 + 8,
+        _ => false,
+    };
+    b.plan.is_some() && b.plan == a.plan && close
+}
+
+/// Why the answers of the two sides are not the same, if they are not.
+fn difference(measured: &Measured) -> Option<String> {
+    let (b, a) = (&measured.before, &measured.after);
+    match (&b.error, &a.error) {
+        (None, Some(error)) => return Some(format!("fails only after the change: {error}")),
+        (Some(error), None) => return Some(format!("fails only before the change: {error}")),
+        _ => {}
+    }
+    for (draw, (b, a)) in (1..).zip(b.rows.iter().zip(&a.rows)) {
+        if b != a {
+            return Some(format!("draw {draw} gives {b} rows before and {a} after"));
+        }
+    }
+    let unequal = b.digests.iter().zip(&a.digests).position(|(b, a)| b != a);
+    match unequal {
+        Some(draw) if measured.repeatable => Some(format!(
+            "draw {} gives as many rows, but not the same ones",
+            draw + 1
+        )),
+        _ => None,
+    }
+}
+
+fn milliseconds(value: f64, gate: &Gate) -> String {
+    if value.is_finite() {
+        format!("{value:.1} ms")
+    } else {
+        format!("over {} ms", gate.timeout.as_millis())
+    }
+}

@@ -1,0 +1,205 @@
+//! Runs queries on one side and keeps what they did.
+
+use crate::db::{
+    Error, Execution, Explain, Limits, Prepared, Result, Session, Target, draw_of, explain,
+};
+use crate::model::{Query, Samples};
+
+/// One side of a benchmark: a connection, and each query's statement and samples.
+pub(super) struct Side {
+    session: Session,
+    limits: Limits,
+    tracks: Vec<Track>,
+}
+
+/// One query on one side.
+#[derive(Default)]
+pub(super) struct Track {
+    prepared: Option<Prepared>,
+    pub(super) samples: Samples,
+    /// Executions so far, timed or not: the next one takes this draw.
+    executions: usize,
+    /// What an execution takes, in milliseconds.
+    pub(super) estimate_ms: f64,
+}
+
+impl Side {
+    pub(super) async fn open(target: &Target, queries: usize, limits: Limits) -> Result<Self> {
+        Ok(Self {
+            session: Session::connect(target, "bench").await?,
+            limits,
+            tracks: std::iter::repeat_with(Track::default)
+                .take(queries)
+                .collect(),
+        })
+    }
+
+    pub(super) fn track(&self, at: usize) -> Option<&Track> {
+        self.tracks.get(at)
+    }
+
+    pub(super) fn into_samples(self) -> Vec<Samples> {
+        self.tracks.into_iter().map(|t| t.samples).collect()
+    }
+
+    /// Parses, explains (executed: for buffers, and to warm the caches) and, where that is quick, runs every draw once for
+    /// its rows. An error of the query itself is kept among its samples; one of the connection is returned.
+    pub(super) async fn prepare(&mut self, at: usize, query: &Query) -> Result<()> {
+        let mut track = Track::default();
+        let prepared = self.look(&mut track, query).await;
+        if let Err(error) = prepared {
+            self.keep_going(&mut track, error)?;
+        }
+        if let Some(slot) = self.tracks.get_mut(at) {
+            *slot = track;
+        }
+        Ok(())
+    }
+
+    async fn look(&self, track: &mut Track, query: &Query) -> Result<()> {
+        track.prepared = Some(
+            self.within(query, self.session.prepare_query(query))
+                .await?,
+        );
+        let planned = explain(&self.session, query, 0, Explain::Plan);
+        let plan = self.within(query, planned).await?;
+        track.samples.plan = Some(plan.shape());
+        track.samples.cost = Some(plan.total_cost);
+        let ran = explain(&self.session, query, 0, Explain::Measure);
+        match self.within(query, ran).await {
+            Ok(plan) => {
+                track.samples.buffers = plan.buffers();
+                track.estimate_ms = plan.execution_ms.unwrap_or_default();
+            }
+            Err(error) if error.is(CUT_OFF) => {
+                track.samples.timeouts += 1;
+                track.estimate_ms = self.limits.statement.as_secs_f64() * 1e3;
+            }
+            Err(error) => return Err(error),
+        }
+        if track.estimate_ms < WARM_UP_MS {
+            for _ in 0..query.draws.len() {
+                self.execute(track, query, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one block of `count` executions of a query and times them.
+    pub(super) async fn block(&mut self, at: usize, query: &Query, count: usize) -> Result<()> {
+        let Some(mut track) = self.tracks.get_mut(at).map(std::mem::take) else {
+            return Ok(());
+        };
+        let done = track.samples.latencies_ns.len();
+        let mut outcome = Ok(());
+        for _ in 0..count {
+            outcome = self.execute(&mut track, query, true).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        let timed = track.samples.latencies_ns.len() - done;
+        if timed > 0 {
+            track.samples.blocks.push(timed);
+        }
+        let outcome = match outcome {
+            Err(error) => self.keep_going(&mut track, error),
+            Ok(()) => Ok(()),
+        };
+        if let Some(slot) = self.tracks.get_mut(at) {
+            *slot = track;
+        }
+        outcome
+    }
+
+    async fn execute(&self, track: &mut Track, query: &Query, timed: bool) -> Result<()> {
+        let draw = track.executions;
+        track.executions += 1;
+        let first_time = draw < query.draws.len();
+        let Some(prepared) = &track.prepared else {
+            return Ok(());
+        };
+        let run = self
+            .session
+            .run_query(query, prepared, draw_of(query, draw), first_time);
+        match self.within(query, run).await {
+            Ok(done) => {
+                if first_time {
+                    track.samples.rows.push(done.rows);
+                    track.samples.digests.push(done.digest.unwrap_or_default());
+                }
+                if timed {
+                    let ns = u64::try_from(done.elapsed.as_nanos()).unwrap_or(u64::MAX);
+                    track.samples.latencies_ns.push(ns);
+                }
+                Ok(())
+            }
+            Err(error) if error.is(CUT_OFF) => {
+                track.samples.timeouts += 1;
+                // Rows are kept in draw order, so a draw without an answer ends the list.
+                track.executions = track.executions.max(query.draws.len());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether one draw gives other rows each time it is run.
+    pub(super) async fn varies(&self, at: usize, query: &Query, draw: usize) -> Result<bool> {
+        let Some(Track {
+            prepared: Some(prepared),
+            ..
+        }) = self.tracks.get(at)
+        else {
+            return Ok(false);
+        };
+        let mut seen: Option<Execution> = None;
+        for _ in 0..2 {
+            let run = self
+                .session
+                .run_query(query, prepared, draw_of(query, draw), true);
+            let done = self.within(query, run).await?;
+            if seen.is_some_and(|s| s.digest != done.digest) {
+                return Ok(true);
+            }
+            seen = Some(done);
+        }
+        Ok(false)
+    }
+
+    /// `work` inside the query's own transaction, rolled back whatever happens.
+    async fn within<T>(&self, query: &Query, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.session.begin_query(query, self.limits).await?;
+        let outcome = work.await;
+        let ended = self.session.end().await;
+        outcome.and_then(|value| ended.map(|()| value))
+    }
+
+    /// A query that fails is a result; a connection that is gone is not.
+    fn keep_going(&self, track: &mut Track, error: Error) -> Result<()> {
+        if error.sqlstate.is_none() || self.session.client().is_closed() {
+            return Err(error);
+        }
+        track.prepared = None;
+        track.samples.error = Some(error.to_string());
+        Ok(())
+    }
+}
+
+impl Track {
+    /// Whether there is anything to run.
+    pub(super) fn runs(&self) -> bool {
+        self.prepared.is_some()
+    }
+
+    /// Timed executions, those that were cut off among them.
+    pub(super) fn count(&self) -> usize {
+        let timeouts = usize::try_from(self.samples.timeouts).unwrap_or(usize::MAX);
+        self.samples.latencies_ns.len().saturating_add(timeouts)
+    }
+}
+
+/// SQLSTATE of a statement ended by `statement_timeout`.
+const CUT_OFF: &str = "57014";
+/// A query quicker than this is run with every draw before it is timed.
+const WARM_UP_MS: f64 = 50.0;

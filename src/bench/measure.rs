@@ -1,0 +1,280 @@
+//! How often to run what, and in which order.
+
+use super::comparison::{Gate, Measured, compare};
+use super::driver::{Side, Track};
+use crate::db::{Limits, Result, Target};
+use crate::model::{Query, Samples, Verdict, Workload};
+use std::time::{Duration, Instant};
+
+/// What a benchmark may spend.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Wall clock for all queries. What must be run to say anything at all is run even beyond it.
+    pub duration: Duration,
+    pub limits: Limits,
+    pub gate: Gate,
+}
+
+/// An execution's share of set-up and round trips, in milliseconds.
+const OVERHEAD_MS: f64 = 1.0;
+/// A query quicker than this is worth [`PLENTY`] samples at any budget.
+const QUICK_MS: f64 = 100.0;
+const PLENTY: usize = 30;
+/// More samples than this only when the verdict is open.
+const ENOUGH: usize = 400;
+const MOST: usize = 4000;
+/// A query slower than this is run twice, others three times.
+const HOPELESS_MS: f64 = 5000.0;
+/// Executions of one side in a row.
+const BLOCK: usize = 5;
+/// Queries slower than this change sides after each execution.
+const LONG_MS: f64 = 50.0;
+
+/// Measures every query on two databases in turns: before, after, after, before, with the same draws.
+///
+/// `note` is told what is being done: steps done, steps in all, the query.
+pub async fn measure_pair(
+    before: &Target,
+    after: &Target,
+    workload: &Workload,
+    effort: Effort,
+    note: &mut dyn FnMut(u64, u64, &str),
+) -> Result<Vec<Measured>> {
+    let queries = &workload.queries;
+    let mut sides = vec![
+        Side::open(before, queries.len(), effort.limits).await?,
+        Side::open(after, queries.len(), effort.limits).await?,
+    ];
+    run(&mut sides, queries, effort, note).await?;
+    let mut repeatable = Vec::with_capacity(queries.len());
+    for (at, query) in queries.iter().enumerate() {
+        repeatable.push(is_repeatable(&sides, at, query).await?);
+    }
+    let mut sides = sides.into_iter().map(Side::into_samples);
+    let (before, after) = (
+        sides.next().unwrap_or_default(),
+        sides.next().unwrap_or_default(),
+    );
+    let both = before.into_iter().zip(after);
+    Ok(queries
+        .iter()
+        .zip(both)
+        .zip(repeatable)
+        .map(|((query, (before, after)), repeatable)| Measured {
+            query: query.id.clone(),
+            weight: query.weight,
+            slo_ms: query.slo_ms,
+            before,
+            after,
+            repeatable,
+        })
+        .collect())
+}
+
+/// Measures every query on one database, in the order of the workload.
+pub async fn measure_one(
+    target: &Target,
+    workload: &Workload,
+    effort: Effort,
+    note: &mut dyn FnMut(u64, u64, &str),
+) -> Result<Vec<Samples>> {
+    let queries = &workload.queries;
+    let mut sides = vec![Side::open(target, queries.len(), effort.limits).await?];
+    run(&mut sides, queries, effort, note).await?;
+    Ok(sides
+        .into_iter()
+        .next()
+        .map(Side::into_samples)
+        .unwrap_or_default())
+}
+
+async fn run(
+    sides: &mut [Side],
+    queries: &[Query],
+    effort: Effort,
+    note: &mut dyn FnMut(u64, u64, &str),
+) -> Result<()> {
+    let total = queries.len() as u64;
+    for (step, (at, query)) in (0..).zip(queries.iter().enumerate()) {
+        note(step, 2 * total, &query.id);
+        for side in &mut *sides {
+            side.prepare(at, query).await?;
+        }
+    }
+    let start = Instant::now();
+    let mut goals: Vec<Goal> = (0..queries.len())
+        .map(|at| Goal::new(sides, at, queries.len(), effort.duration))
+        .collect();
+    let mut round = 0;
+    loop {
+        let mut ran = false;
+        for ((at, query), goal) in queries.iter().enumerate().zip(&mut goals) {
+            ran |= visit(sides, at, query, goal, round).await?;
+        }
+        round += 1;
+        let done = goals.iter().filter(|g| g.reached).count() as u64;
+        note(total + done, 2 * total, "");
+        let time_left = start.elapsed() < effort.duration;
+        if !ran {
+            let go_on = time_left && reopen(sides, queries, &mut goals, effort.gate);
+            if !go_on {
+                return Ok(());
+            }
+        } else if !time_left {
+            for goal in &mut goals {
+                goal.cut_short();
+            }
+        }
+    }
+}
+
+/// How many executions each side of one query is to have.
+struct Goal {
+    wanted: Vec<usize>,
+    least: Vec<usize>,
+    reached: bool,
+}
+
+impl Goal {
+    fn new(sides: &[Side], at: usize, queries: usize, duration: Duration) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a number of queries")]
+        let share_ms = duration.as_secs_f64() * 1e3 / (queries * sides.len()).max(1) as f64;
+        let each = |f: &dyn Fn(f64) -> usize| {
+            sides
+                .iter()
+                .map(|side| {
+                    side.track(at)
+                        .map_or(0, |t| if t.runs() { f(t.estimate_ms) } else { 0 })
+                })
+                .collect::<Vec<_>>()
+        };
+        Self {
+            wanted: each(&|ms| wanted(ms, share_ms)),
+            least: each(&least),
+            reached: false,
+        }
+    }
+
+    /// The time is up: only what is needed to say anything.
+    fn cut_short(&mut self) {
+        self.wanted.clone_from(&self.least);
+    }
+}
+
+fn least(estimate_ms: f64) -> usize {
+    if estimate_ms > HOPELESS_MS {
+        2
+    } else if estimate_ms > QUICK_MS {
+        3
+    } else {
+        PLENTY
+    }
+}
+
+fn wanted(estimate_ms: f64, share_ms: f64) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of executions; too large ones are clamped"
+    )]
+    let affordable = (share_ms / (estimate_ms + OVERHEAD_MS)) as usize;
+    if estimate_ms > HOPELESS_MS {
+        least(estimate_ms)
+    } else {
+        affordable.clamp(least(estimate_ms), ENOUGH)
+    }
+}
+
+/// One block on each side that wants more, first and last in turns; whether anything was run.
+async fn visit(
+    sides: &mut [Side],
+    at: usize,
+    query: &Query,
+    goal: &mut Goal,
+    round: usize,
+) -> Result<bool> {
+    let mut order: Vec<usize> = (0..sides.len()).collect();
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    let mut ran = false;
+    for index in order {
+        let (Some(side), Some(wanted)) = (sides.get_mut(index), goal.wanted.get(index)) else {
+            continue;
+        };
+        let Some(track) = side.track(at).filter(|t| t.runs()) else {
+            continue;
+        };
+        let missing = wanted.saturating_sub(track.count());
+        let block = if track.estimate_ms > LONG_MS {
+            1
+        } else {
+            BLOCK
+        };
+        if missing > 0 {
+            side.block(at, query, missing.min(block)).await?;
+            ran = true;
+        }
+    }
+    goal.reached = !ran;
+    Ok(ran)
+}
+
+/// Doubles the goals of queries whose verdict is open or bad; whether there was one.
+fn reopen(sides: &[Side], queries: &[Query], goals: &mut [Goal], gate: Gate) -> bool {
+    let [before, after] = sides else {
+        return false;
+    };
+    let mut any = false;
+    for ((at, query), goal) in queries.iter().enumerate().zip(goals) {
+        let (Some(b), Some(a)) = (before.track(at), after.track(at)) else {
+            continue;
+        };
+        if !(b.runs() && a.runs()) || hopeless(b) || hopeless(a) {
+            continue;
+        }
+        let verdict = compare(&measured(query, b, a), &gate).verdict;
+        if matches!(verdict, Verdict::Inconclusive | Verdict::Slower) {
+            for wanted in &mut goal.wanted {
+                if *wanted < MOST {
+                    *wanted *= 2;
+                    any = true;
+                }
+            }
+        }
+    }
+    any
+}
+
+fn hopeless(track: &Track) -> bool {
+    track.estimate_ms > HOPELESS_MS || track.samples.timeouts > 0
+}
+
+fn measured(query: &Query, before: &Track, after: &Track) -> Measured {
+    Measured {
+        query: query.id.clone(),
+        weight: query.weight,
+        slo_ms: query.slo_ms,
+        before: before.samples.clone(),
+        after: after.samples.clone(),
+        repeatable: true,
+    }
+}
+
+/// Looked at only where the rows differ: whether equal data must give equal rows.
+async fn is_repeatable(sides: &[Side], at: usize, query: &Query) -> Result<bool> {
+    let [before, after] = sides else {
+        return Ok(true);
+    };
+    let (Some(b), Some(a)) = (before.track(at), after.track(at)) else {
+        return Ok(true);
+    };
+    let pairs = b.samples.digests.iter().zip(&a.samples.digests);
+    let Some(draw) = pairs.into_iter().position(|(b, a)| b != a) else {
+        return Ok(true);
+    };
+    if crate::sql::is_limited(&query.sql) {
+        return Ok(false);
+    }
+    Ok(!before.varies(at, query, draw).await?)
+}

@@ -1,0 +1,16 @@
+//! Before and after, measured in turns as the people who wait for the answer.
+
+mod baseline;
+mod comparison;
+mod driver;
+mod measure;
+mod pair;
+mod quantile;
+mod show;
+
+pub use baseline::{Baseline, Environment, environment};
+pub use comparison::{Gate, Measured, compare};
+pub use measure::{Effort, measure_one, measure_pair};
+pub use pair::Pair;
+pub use quantile::{Blocks, quantile, ratio_interval};
+pub use show::{Judged, judge, report};

@@ -1,0 +1,202 @@
+//! Quantiles of latencies, and how far to trust them.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Resamples of a bootstrap.
+const RESAMPLES: usize = 2000;
+/// With fewer blocks than this a bootstrap says little, and the extremes are taken.
+const FEW_BLOCKS: usize = 6;
+
+/// The `q` quantile of sorted values, interpolated between neighbours (Hyndman and Fan's type 7); 0 for none.
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return 0.0;
+    };
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index between 0 and the number of samples"
+    )]
+    let (index, share) = {
+        let at = q.clamp(0.0, 1.0) * last as f64;
+        (at.floor() as usize, at.fract())
+    };
+    let value = |i: usize| sorted.get(i.min(last)).copied().unwrap_or_default();
+    let (low, high) = (value(index), value(index + 1));
+    // Infinite values stand for executions that were cut off: no interpolation towards them.
+    if share == 0.0 || low == high {
+        low
+    } else {
+        low + (high - low) * share
+    }
+}
+
+/// A value that the `q` quantile of sorted values reaches with a confidence of about 97 %: the order statistic two standard
+/// deviations below it.
+pub(super) fn quantile_at_least(sorted: &[f64], q: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
+    let n = sorted.len() as f64;
+    let below = 2.0 * (n * q * (1.0 - q)).sqrt() / n.max(1.0);
+    quantile(sorted, q - below)
+}
+
+/// Sorted copy; latencies are never NaN.
+pub(super) fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// One side's latencies in milliseconds, by block.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks<'a> {
+    pub values: &'a [f64],
+    pub sizes: &'a [usize],
+}
+
+impl<'a> Blocks<'a> {
+    fn split(self) -> Vec<&'a [f64]> {
+        let mut rest = self.values;
+        let mut out = Vec::with_capacity(self.sizes.len());
+        for size in self.sizes {
+            let (block, after) = rest.split_at((*size).min(rest.len()));
+            if !block.is_empty() {
+                out.push(block);
+            }
+            rest = after;
+        }
+        if !rest.is_empty() {
+            out.push(rest);
+        }
+        out
+    }
+}
+
+/// An interval that holds the `q` quantile of `after` divided by that of `before`, except with a chance of `alpha` on each
+/// side.
+///
+/// Whole blocks are drawn with replacement, so that values that resemble their neighbours do not pass for independent ones;
+/// blocks that alternated in time are drawn as pairs, so that what slowed the machine down for both counts for neither.
+pub fn ratio_interval(before: Blocks<'_>, after: Blocks<'_>, q: f64, alpha: f64) -> (f64, f64) {
+    let (b, a) = (before.split(), after.split());
+    if b.len() < FEW_BLOCKS || a.len() < FEW_BLOCKS {
+        return extremes(before.values, after.values);
+    }
+    let paired = b.len() == a.len();
+    let mut random = ChaCha8Rng::seed_from_u64(0x0064_6274_756e_6521);
+    let mut ratios: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let picks: Vec<usize> = b.iter().map(|_| random.random_range(0..b.len())).collect();
+            let low = resampled(&b, &picks, q);
+            let high = if paired {
+                resampled(&a, &picks, q)
+            } else {
+                let picks: Vec<usize> = a.iter().map(|_| random.random_range(0..a.len())).collect();
+                resampled(&a, &picks, q)
+            };
+            ratio(high, low)
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    (quantile(&ratios, alpha), quantile(&ratios, 1.0 - alpha))
+}
+
+fn resampled(blocks: &[&[f64]], picks: &[usize], q: f64) -> f64 {
+    let mut values: Vec<f64> = picks
+        .iter()
+        .filter_map(|i| blocks.get(*i))
+        .flat_map(|block| block.iter().copied())
+        .collect();
+    values.sort_by(f64::total_cmp);
+    quantile(&values, q)
+}
+
+fn extremes(before: &[f64], after: &[f64]) -> (f64, f64) {
+    let ends = |values: &[f64]| {
+        let sorted = sorted(values);
+        (quantile(&sorted, 0.0), quantile(&sorted, 1.0))
+    };
+    let ((b_min, b_max), (a_min, a_max)) = (ends(before), ends(after));
+    (ratio(a_min, b_max), ratio(a_max, b_min))
+}
+
+/// `over / under`, where both may be cut off (infinite).
+pub(super) fn ratio(over: f64, under: f64) -> f64 {
+    match (over.is_finite(), under.is_finite()) {
+        (true, true) => over / under.max(1e-6),
+        (true, false) => 0.0,
+        (false, true) => f64::INFINITY,
+        (false, false) => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-9
+    }
+
+    #[test]
+    fn quantiles_interpolate_and_survive_infinity() {
+        let values = [1.0, 2.0, 3.0, 4.0, 5.0];
+        assert!(near(quantile(&values, 0.5), 3.0) && near(quantile(&values, 0.95), 4.8));
+        assert!(near(quantile(&[], 0.5), 0.0) && near(quantile(&[7.0], 0.99), 7.0));
+        let cut = [1.0, f64::INFINITY, f64::INFINITY];
+        assert!(quantile(&cut, 0.95).is_infinite() && near(quantile(&cut, 0.0), 1.0));
+    }
+
+    /// Lognormal-like noise with a slow drift that hits both sides.
+    fn noisy(seed: u64, n: usize, scale: f64) -> Vec<f64> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        (0..n)
+            .map(|i| {
+                let noise: f64 = (0..6).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 3.0;
+                let drift = 1.0 + 0.3 * (i as f64 / 40.0).sin();
+                scale * drift * (noise * 0.3).exp()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_interval_holds_the_truth_and_excludes_what_is_far() {
+        let sizes = vec![5; 40];
+        let mut alarms = 0;
+        for seed in 0..50 {
+            let (b, a) = (noisy(seed, 200, 10.0), noisy(seed + 1000, 200, 10.0));
+            let blocks = |values| Blocks {
+                values,
+                sizes: &sizes,
+            };
+            let (low, high) = ratio_interval(blocks(&b), blocks(&a), 0.95, 0.01);
+            assert!(low < high);
+            alarms += usize::from(low > 1.1 || high < 0.9);
+            let slow = noisy(seed + 2000, 200, 20.0);
+            let (low, _) = ratio_interval(blocks(&b), blocks(&slow), 0.95, 0.01);
+            assert!(low > 1.3, "{low}");
+        }
+        assert!(alarms <= 1, "{alarms} of 50");
+    }
+
+    #[test]
+    fn few_samples_give_a_wide_interval() {
+        let (b, a) = ([10.0, 12.0, 11.0], [11.0, 14.0, 10.0]);
+        let sizes = [1, 1, 1];
+        let (low, high) = ratio_interval(
+            Blocks {
+                values: &b,
+                sizes: &sizes,
+            },
+            Blocks {
+                values: &a,
+                sizes: &sizes,
+            },
+            0.95,
+            0.01,
+        );
+        assert!(near(low, 10.0 / 12.0) && near(high, 1.4));
+    }
+}

@@ -1,0 +1,245 @@
+//! Comparisons become a report.
+
+use super::comparison::{Gate, Measured, compare};
+use crate::model::{
+    Block, Cell, Chart, Comparison, Gap, Grid, Outcome, Pair, Report, Side, Tone, Verdict,
+};
+
+/// Every query's comparison, worst first, and what follows from them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    pub comparisons: Vec<Comparison>,
+    pub outcome: Outcome,
+    pub gaps: Vec<Gap>,
+}
+
+/// Compares all; `gated` is whether a slow query fails the run. Different answers always do.
+pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
+    let mut gaps = Vec::new();
+    let mut comparisons = Vec::new();
+    for one in measured {
+        if let (Some(before), Some(_)) = (&one.before.error, &one.after.error) {
+            gaps.push(Gap {
+                what: one.query.clone(),
+                why: format!("fails on both sides: {before}"),
+                remedy: None,
+            });
+            continue;
+        }
+        if !one.repeatable && one.before.digests != one.after.digests {
+            gaps.push(Gap {
+                what: format!("rows of {}", one.query),
+                why: "only their number was compared: the statement leaves open which rows it returns (ties under LIMIT, \
+                      or another answer each time)"
+                    .to_owned(),
+                remedy: None,
+            });
+        }
+        comparisons.push(compare(one, gate));
+    }
+    comparisons.sort_by(|a, b| {
+        a.verdict
+            .cmp(&b.verdict)
+            .then(a.gain.total_cmp(&b.gain))
+            .then_with(|| a.query.cmp(&b.query))
+    });
+    let outcome = outcome(&comparisons, gated);
+    Judged {
+        comparisons,
+        outcome,
+        gaps,
+    }
+}
+
+fn outcome(comparisons: &[Comparison], gated: bool) -> Outcome {
+    let any = |of: &[Verdict]| comparisons.iter().any(|c| of.contains(&c.verdict));
+    if any(&[Verdict::Differs]) || gated && any(&[Verdict::Slower, Verdict::OverSlo]) {
+        Outcome::Fail
+    } else if gated && (any(&[Verdict::Inconclusive]) || comparisons.is_empty()) {
+        Outcome::Inconclusive
+    } else {
+        Outcome::Pass
+    }
+}
+
+/// The table, the reasons of what is wrong, a chart and the numbers for programs.
+pub fn report(judged: &Judged, gate: &Gate) -> Report {
+    let comparisons = &judged.comparisons;
+    let mut report = Report::new("bench", summary(comparisons));
+    report.outcome = judged.outcome;
+    report.gaps.clone_from(&judged.gaps);
+    report.blocks.push(Block::Table(grid(comparisons)));
+    for comparison in comparisons {
+        for reason in &comparison.reasons {
+            report
+                .blocks
+                .push(Block::Text(format!("{}: {reason}", comparison.query)));
+        }
+    }
+    report.blocks.push(Block::Chart(chart(comparisons)));
+    report.data = serde_json::json!({ "gate": gate, "comparisons": comparisons });
+    report
+}
+
+fn grid(comparisons: &[Comparison]) -> Grid {
+    let mut grid = Grid::new(
+        &[
+            "query",
+            "p95 before",
+            "after",
+            "gain",
+            "rows",
+            "buffers",
+            "plan",
+            "",
+        ],
+        &["p95 before", "after", "gain", "rows", "buffers"],
+    );
+    grid.rows = comparisons
+        .iter()
+        .map(|c| {
+            let (word, tone) = word(c.verdict);
+            vec![
+                Cell::from(c.query.as_str()),
+                Cell::from(p95(&c.before)),
+                Cell::from(p95(&c.after)),
+                Cell::toned(gain(c), tone),
+                Cell::from(count(c.after.rows)),
+                Cell::from(buffers(c)),
+                Cell::toned(if c.plan_changed { "new" } else { "" }, Tone::Dim),
+                Cell::toned(word, tone),
+            ]
+        })
+        .collect();
+    grid
+}
+
+fn word(verdict: Verdict) -> (&'static str, Tone) {
+    match verdict {
+        Verdict::Differs => ("DIFFERS", Tone::Bad),
+        Verdict::Slower => ("slower", Tone::Bad),
+        Verdict::OverSlo => ("over SLO", Tone::Bad),
+        Verdict::Inconclusive => ("unclear", Tone::Warn),
+        Verdict::Same => ("same", Tone::Dim),
+        Verdict::Faster => ("faster", Tone::Good),
+    }
+}
+
+/// Whether the 95th percentile fell on executions that were cut off.
+fn is_open(side: &Side) -> bool {
+    side.timeouts * 20 >= side.samples.max(1)
+}
+
+fn p95(side: &Side) -> String {
+    let text = time(side.p95_ms);
+    if side.samples == 0 {
+        "–".to_owned()
+    } else if is_open(side) {
+        format!("> {text}")
+    } else {
+        text
+    }
+}
+
+fn gain(comparison: &Comparison) -> String {
+    if comparison.verdict == Verdict::Differs {
+        return "–".to_owned();
+    }
+    let open = if is_open(&comparison.before) {
+        "> "
+    } else {
+        ""
+    };
+    match comparison.gain {
+        gain if gain >= 10.0 => format!("{open}{gain:.0}×"),
+        gain => format!("{open}{gain:.2}×"),
+    }
+}
+
+fn buffers(comparison: &Comparison) -> String {
+    let side = |b: Option<u64>| b.map_or_else(|| "?".to_owned(), count);
+    format!(
+        "{} → {}",
+        side(comparison.before.buffers),
+        side(comparison.after.buffers)
+    )
+}
+
+/// Milliseconds with about three digits.
+fn time(ms: f64) -> String {
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.2} ms"),
+        ms if ms < 100.0 => format!("{ms:.1} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+fn count(n: u64) -> String {
+    match n {
+        n if n < 10_000 => n.to_string(),
+        n if n < 10_000_000 => format!("{}k", n / 1000),
+        n => format!("{}M", n / 1_000_000),
+    }
+}
+
+fn chart(comparisons: &[Comparison]) -> Chart {
+    let pairs = comparisons
+        .iter()
+        .filter(|c| c.before.samples > 0 && c.after.samples > 0)
+        .map(|c| Pair {
+            label: c.query.clone(),
+            before: c.before.p95_ms,
+            after: c.after.p95_ms,
+            open: is_open(&c.before),
+            tone: word(c.verdict).1,
+        })
+        .collect();
+    Chart {
+        title: "95th percentile, before and after".to_owned(),
+        unit: "ms".to_owned(),
+        pairs,
+    }
+}
+
+fn summary(comparisons: &[Comparison]) -> String {
+    if comparisons.is_empty() {
+        return "No query could be compared".to_owned();
+    }
+    let of = |verdict| comparisons.iter().filter(|c| c.verdict == verdict).count();
+    let mut parts = Vec::new();
+    for (verdict, word) in [
+        (Verdict::Differs, "with different answers"),
+        (Verdict::Slower, "slower"),
+        (Verdict::OverSlo, "over the SLO"),
+        (Verdict::Inconclusive, "unclear"),
+        (Verdict::Same, "the same"),
+        (Verdict::Faster, "faster"),
+    ] {
+        let n = of(verdict);
+        if n > 0 {
+            parts.push(format!("{n} {word}"));
+        }
+    }
+    let mut text = format!("{} queries: {}", comparisons.len(), parts.join(", "));
+    if let Some(gain) = mean_gain(comparisons) {
+        text.push_str(&format_gain(gain));
+    }
+    text
+}
+
+fn format_gain(gain: f64) -> String {
+    format!(". p95 by weight, geometric mean: {gain:.1} times as fast")
+}
+
+/// Geometric mean of the gains by weight.
+fn mean_gain(comparisons: &[Comparison]) -> Option<f64> {
+    let gains = || {
+        comparisons
+            .iter()
+            .filter(|c| c.verdict != Verdict::Differs && c.gain.is_finite() && c.gain > 0.0)
+    };
+    let weight: f64 = gains().map(|c| c.weight).sum();
+    let logs: f64 = gains().map(|c| c.weight * c.gain.ln()).sum();
+    (weight > 0.0).then(|| (logs / weight).exp())
+}

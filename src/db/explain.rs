@@ -1,0 +1,49 @@
+//! EXPLAIN as the persona that runs the statement, with its real parameters.
+
+use super::value::Value;
+use super::{Error, Result, Session};
+use crate::model::{Plan, Query};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Explain {
+    /// What the planner would do; nothing is executed.
+    Plan,
+    /// Executed, with buffers and times. What it writes is taken back by [`Session::end`].
+    Analyze,
+    /// Executed with buffers but without the clock of every node, which slows a statement down.
+    Measure,
+}
+
+/// Plans `query` with the parameters of `draw` (modulo the number of draws) inside its open transaction.
+///
+/// The transaction is one of [`Session::begin_query`], or of [`Session::begin_as`] where the query's own settings do not
+/// matter. The parameters are bound, so the plan is a custom one.
+pub async fn explain(session: &Session, query: &Query, draw: usize, how: Explain) -> Result<Plan> {
+    let options = match how {
+        Explain::Plan => "format json, verbose",
+        Explain::Analyze => "format json, verbose, analyze, buffers",
+        Explain::Measure => "format json, verbose, analyze, buffers, timing off",
+    };
+    let doing = || format!("explain {}", query.id);
+    let sql = format!("explain ({options}) {}", query.sql);
+    let prepared = session.prepare_text(query, &sql).await?;
+    let values: Vec<_> = draw_of(query, draw)
+        .iter()
+        .map(|v| Value(v.as_deref()))
+        .collect();
+    let explained: serde_json::Value = session
+        .explain_row(&prepared, &values)
+        .await
+        .map_err(|e| Error::pg(doing(), &e))?;
+    Plan::from_json(&explained).map_err(|message| Error::new(doing(), message))
+}
+
+/// One draw of a query's parameters, counted round.
+pub fn draw_of(query: &Query, draw: usize) -> &[Option<String>] {
+    query
+        .draws
+        .iter()
+        .cycle()
+        .nth(draw % query.draws.len().max(1))
+        .map_or(&[], Vec::as_slice)
+}

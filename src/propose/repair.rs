@@ -1,0 +1,301 @@
+//! A trial of all changes together, and the way back for those that make a query slower.
+
+use super::advise::readers;
+use super::lab::Lab;
+use super::policies::Rewritable;
+use super::select::Chosen;
+use super::timing::{Timings, is_faster, score, slower};
+use crate::model::{Catalog, Change, Gap, IndexSpec, Query};
+use crate::sql::access::deleted_from;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How often the trial is gone over: one repair may uncover another.
+const ROUNDS: usize = 3;
+
+pub(super) struct Trial<'a> {
+    pub catalog: &'a Catalog,
+    pub queries: &'a [Query],
+    pub before: Timings,
+    pub after: Timings,
+    /// Each policy with the form it has now.
+    pub policies: Vec<(Rewritable, usize)>,
+    pub indexes: Vec<Chosen>,
+    /// Names of indexes that no plan shows: for foreign keys and inside functions.
+    pub unseen: BTreeSet<String>,
+    functions: BTreeSet<String>,
+}
+
+impl<'a> Trial<'a> {
+    pub(super) fn new(catalog: &'a Catalog, queries: &'a [Query], before: Timings) -> Self {
+        Self {
+            catalog,
+            queries,
+            before,
+            after: Timings::new(),
+            policies: Vec::new(),
+            indexes: Vec::new(),
+            unseen: BTreeSet::new(),
+            functions: BTreeSet::new(),
+        }
+    }
+
+    /// Brings a policy to the form changed most; one that the server refuses stays as it is and becomes a gap.
+    pub(super) async fn rewrite<L: Lab>(
+        &mut self,
+        lab: &mut L,
+        policy: Rewritable,
+        gaps: &mut Vec<Gap>,
+    ) -> Result<(), L::Error> {
+        let deepest = policy.forms.len().saturating_sub(1);
+        for form in (1..=deepest).rev() {
+            match self.move_policy(lab, &policy, 0, form).await {
+                Ok(()) => {
+                    self.policies.push((policy, form));
+                    return Ok(());
+                }
+                Err(error) => gaps.push(Gap {
+                    what: format!("a rewrite of policy {} on {}", policy.policy, policy.table),
+                    why: error.to_string(),
+                    remedy: None,
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn index<L: Lab>(
+        &mut self,
+        lab: &mut L,
+        index: Chosen,
+    ) -> Result<(), L::Error> {
+        lab.make(&Change::CreateIndex(index.spec.clone())).await?;
+        self.indexes.push(index);
+        Ok(())
+    }
+
+    /// Makes an index that no plan shows, and keeps it where the clock says so.
+    pub(super) async fn index_by_clock<L: Lab>(
+        &mut self,
+        lab: &mut L,
+        spec: IndexSpec,
+        draws: usize,
+    ) -> Result<(), L::Error> {
+        let mut affected = readers(self.queries, &spec.table, self.catalog);
+        // A DELETE finds the referencing rows by a trigger, so it does not name their table.
+        affected.extend(
+            self.queries
+                .iter()
+                .filter(|q| {
+                    let from = deleted_from(&q.sql, self.catalog);
+                    self.catalog.table(&spec.table).is_some_and(|t| {
+                        t.foreign_keys.iter().any(|k| from.contains(&k.references))
+                    })
+                })
+                .map(|q| q.id.clone()),
+        );
+        // Both sides are timed now: the machine may have changed its pace since.
+        let without = self.retime(lab, &affected, draws).await?;
+        lab.make(&Change::CreateIndex(spec.clone())).await?;
+        let with = self.retime(lab, &affected, draws).await?;
+        self.after = without;
+        if !is_better(self, &affected, &with) {
+            return lab.make(&Change::DropIndex(spec)).await;
+        }
+        self.after = with;
+        self.unseen.insert(spec.name.clone());
+        self.indexes.push(Chosen {
+            spec,
+            bytes: 0,
+            costs: BTreeMap::new(),
+        });
+        Ok(())
+    }
+
+    /// The catalog with every policy in its present form.
+    pub(super) fn tuned(&self) -> Catalog {
+        self.policies
+            .iter()
+            .flat_map(|(policy, form)| policy.changes(0, *form))
+            .fold(self.catalog.clone(), |catalog, change| {
+                catalog.with(&change)
+            })
+    }
+
+    async fn move_policy<L: Lab>(
+        &mut self,
+        lab: &mut L,
+        policy: &Rewritable,
+        from: usize,
+        to: usize,
+    ) -> Result<(), L::Error> {
+        for change in policy.changes(from, to) {
+            if let Change::CreateFunction { name, .. } = &change
+                && !self.functions.insert(name.to_string())
+            {
+                continue;
+            }
+            lab.make(&change).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether one of these queries is faster than it was, by more than noise.
+    fn helps_any(&self, ids: &BTreeSet<String>) -> bool {
+        ids.iter().any(|id| {
+            self.before
+                .get(id)
+                .zip(self.after.get(id))
+                .is_some_and(|(was, is)| is_faster(was, is))
+        })
+    }
+
+    async fn retime<L: Lab>(
+        &self,
+        lab: &mut L,
+        ids: &BTreeSet<String>,
+        draws: usize,
+    ) -> Result<Timings, L::Error> {
+        let mut timings = self.after.clone();
+        for query in self.queries.iter().filter(|q| ids.contains(&q.id)) {
+            if timings.contains_key(&query.id) {
+                timings.insert(query.id.clone(), lab.time(query, draws).await?);
+            }
+        }
+        Ok(timings)
+    }
+}
+
+/// Tries shallower forms and fewer indexes for every query that got slower; keeps what makes the workload faster.
+pub(super) async fn repair<L: Lab>(
+    lab: &mut L,
+    trial: &mut Trial<'_>,
+    draws: usize,
+    progress: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), L::Error> {
+    for _ in 0..ROUNDS {
+        let mut after = std::mem::take(&mut trial.after);
+        let bad = slower(lab, trial.queries, &trial.before, &mut after, draws).await;
+        trial.after = after;
+        let mut changed = false;
+        for id in bad? {
+            progress(&format!("{id} got slower: taking changes back"));
+            changed |= repair_policies(lab, trial, &id, draws).await?
+                || repair_indexes(lab, trial, &id, draws).await?;
+        }
+        if !changed {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn repair_policies<L: Lab>(
+    lab: &mut L,
+    trial: &mut Trial<'_>,
+    id: &str,
+    draws: usize,
+) -> Result<bool, L::Error> {
+    for at in 0..trial.policies.len() {
+        let Some((policy, form)) = trial.policies.get(at).cloned() else {
+            break;
+        };
+        let affected = readers(trial.queries, &policy.table, trial.catalog);
+        if form == 0 || !affected.contains(id) {
+            continue;
+        }
+        for other in (0..form).rev() {
+            trial.move_policy(lab, &policy, form, other).await?;
+            let now = trial.retime(lab, &affected, draws).await?;
+            if is_better(trial, &affected, &now) {
+                trial.after = now;
+                if let Some(entry) = trial.policies.get_mut(at) {
+                    entry.1 = other;
+                }
+                return Ok(true);
+            }
+            trial.move_policy(lab, &policy, other, form).await?;
+        }
+    }
+    Ok(false)
+}
+
+async fn repair_indexes<L: Lab>(
+    lab: &mut L,
+    trial: &mut Trial<'_>,
+    id: &str,
+    draws: usize,
+) -> Result<bool, L::Error> {
+    for at in 0..trial.indexes.len() {
+        let Some(index) = trial.indexes.get(at).cloned() else {
+            break;
+        };
+        let affected = readers(trial.queries, &index.spec.table, trial.catalog);
+        if !affected.contains(id) {
+            continue;
+        }
+        lab.make(&Change::DropIndex(index.spec.clone())).await?;
+        let now = trial.retime(lab, &affected, draws).await?;
+        if is_better(trial, &affected, &now) {
+            trial.after = now;
+            trial.indexes.remove(at);
+            return Ok(true);
+        }
+        lab.make(&Change::CreateIndex(index.spec.clone())).await?;
+    }
+    Ok(false)
+}
+
+/// A gain within the noise of a handful of runs is none.
+const LEAST_GAIN: f64 = 0.05;
+
+fn is_better(trial: &Trial<'_>, affected: &BTreeSet<String>, now: &Timings) -> bool {
+    let weight: f64 = trial
+        .queries
+        .iter()
+        .filter(|q| affected.contains(&q.id))
+        .map(|q| q.weight)
+        .sum();
+    score(trial.queries, affected, now)
+        < score(trial.queries, affected, &trial.after) - LEAST_GAIN * weight.min(1.0)
+}
+
+/// Takes back what helps no query it was made for. A policy that no query of the workload reads keeps its rewrite:
+/// that it calls a function once a row is reason enough.
+pub(super) async fn prune<L: Lab>(
+    lab: &mut L,
+    trial: &mut Trial<'_>,
+    draws: usize,
+) -> Result<(), L::Error> {
+    for at in 0..trial.policies.len() {
+        let Some((policy, form)) = trial.policies.get(at).cloned() else {
+            break;
+        };
+        let affected = readers(trial.queries, &policy.table, trial.catalog);
+        if form == 0 || affected.is_empty() || trial.helps_any(&affected) {
+            continue;
+        }
+        trial.move_policy(lab, &policy, form, 0).await?;
+        let now = trial.retime(lab, &affected, draws).await?;
+        let missed = score(trial.queries, &affected, &now)
+            > score(trial.queries, &affected, &trial.after) + LEAST_GAIN;
+        if missed {
+            trial.move_policy(lab, &policy, 0, form).await?;
+            continue;
+        }
+        trial.after = now;
+        if let Some(entry) = trial.policies.get_mut(at) {
+            entry.1 = 0;
+        }
+    }
+    let (useful, idle): (Vec<_>, Vec<_>) = std::mem::take(&mut trial.indexes)
+        .into_iter()
+        .partition(|i| {
+            trial.unseen.contains(&i.spec.name)
+                || trial.helps_any(&i.costs.keys().cloned().collect())
+        });
+    trial.indexes = useful;
+    for index in idle {
+        lab.make(&Change::DropIndex(index.spec)).await?;
+    }
+    Ok(())
+}
