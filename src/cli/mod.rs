@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 mod apply;
+mod audit;
 mod duration;
 mod exit;
 mod given;
@@ -14,6 +15,7 @@ mod progress;
 mod propose;
 mod rollback;
 mod seed;
+mod rules;
 mod status;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
@@ -63,6 +65,10 @@ fn formats() -> clap::builder::PossibleValuesParser {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Find what makes queries under row-level security slow or unsafe; changes nothing
+    Audit(audit::Args),
+    /// List the audit's rules, or explain one
+    Rules(rules::Args),
     Apply(apply::Args),
     Status(status::Args),
     Rollback(rollback::Args),
@@ -98,6 +104,8 @@ impl Context {
 /// Runs one command to its report.
 pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> {
     match command {
+        Command::Audit(args) => audit::run(args, context).await,
+        Command::Rules(args) => rules::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
