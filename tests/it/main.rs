@@ -4,6 +4,7 @@
     reason = "a test that cannot read its inputs should stop"
 )]
 
+mod benching;
 mod layers;
 mod planning;
 mod server;
