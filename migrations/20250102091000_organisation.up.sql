@@ -36,9 +36,7 @@ create table user_locations (
   user_id uuid not null references users (id) on delete cascade,
   location_id uuid not null references locations (id) on delete cascade,
   is_primary boolean not null default false,
-  granted_by uuid references users (id),
-  created_at timestamptz not null default now(),
-  unique (user_id, location_id)
+  created_at timestamptz not null default now()
 );
 
 create table user_roles (
@@ -59,7 +57,7 @@ create function user_can_access_location(target uuid) returns boolean
   as $$
   select exists (
     select 1 from public.user_locations ul
-    where ul.user_id = auth.uid() and ul.location_id = target
+    where ul.location_id = target and ul.user_id = auth.uid()
   )
 $$;
 

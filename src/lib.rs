@@ -5,12 +5,15 @@ pub mod model;
 
 pub mod sql;
 
+pub mod propose;
+
 pub mod config;
 
 pub mod report;
 
 pub mod db;
 
+pub mod seed;
 pub mod bench;
 
 pub mod cli;

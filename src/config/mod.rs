@@ -32,7 +32,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Error {
-    fn at(file: &str, line: u64, column: u64, message: impl Into<String>) -> Self {
+    pub(crate) fn at(file: &str, line: u64, column: u64, message: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
             line,
@@ -43,7 +43,7 @@ impl Error {
 }
 
 /// Reads `text` as YAML; `file` is for messages only.
-fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Error> {
+pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Error> {
     serde_saphyr::from_str(text).map_err(|error| {
         let place = error.location();
         // Without the snippet of the source, which may hold a claim.

@@ -2,9 +2,11 @@
 
 mod catalog;
 mod clone;
+mod copy;
 mod draw;
 mod error;
 mod explain;
+mod lab;
 mod run;
 mod session;
 mod statements;
@@ -15,9 +17,11 @@ mod value;
 
 pub use catalog::read_catalog;
 pub use clone::{Clone, clone_database, clone_name, maintenance, remove_leftovers};
+pub use copy::{Cell, ColumnShape, Copying, Loader, Reference, TableShape};
 pub use draw::{Defaults, resolve};
 pub use error::{Error, Result};
 pub use explain::{Explain, draw_of, explain};
+pub use lab::Workbench;
 pub use run::{Execution, Prepared};
 pub use session::{Limits, Session};
 pub use statements::read_statements;

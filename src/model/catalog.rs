@@ -103,6 +103,8 @@ pub struct Table {
     pub options: Vec<String>,
     /// Whether the connecting role may see the column statistics: where not, missing ones mean nothing.
     pub statistics_readable: bool,
+    /// Relations that a view or materialised view reads, directly.
+    pub reads: Vec<Name>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -188,6 +190,8 @@ pub struct Index {
     pub valid: bool,
     pub ready: bool,
     pub live: bool,
+    /// Not valid, while another session holds the lock under which indexes are built concurrently.
+    pub building: bool,
     /// The constraint the index belongs to.
     pub constraint: Option<String>,
     pub exclusion: bool,

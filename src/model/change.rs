@@ -17,11 +17,14 @@ pub enum Change {
     /// A function that was not there before; `create` and `drop` are complete statements.
     CreateFunction {
         name: Name,
+        /// The SELECT inside, for whoever asks what it reads.
+        body: String,
         create: Vec<String>,
         drop: String,
     },
     DropFunction {
         name: Name,
+        body: String,
         create: Vec<String>,
         drop: String,
     },
@@ -46,6 +49,13 @@ pub struct IndexSpec {
     pub predicate: Option<String>,
 }
 
+impl IndexSpec {
+    /// Its name with the schema, which is the table's.
+    pub fn qualified(&self) -> Name {
+        Name::new(&self.table.schema, &self.name)
+    }
+}
+
 impl Change {
     #[must_use]
     pub fn inverse(&self) -> Self {
@@ -63,12 +73,28 @@ impl Change {
                 before: after,
                 after: before,
             },
-            Self::CreateFunction { name, create, drop } => {
-                Self::DropFunction { name, create, drop }
-            }
-            Self::DropFunction { name, create, drop } => {
-                Self::CreateFunction { name, create, drop }
-            }
+            Self::CreateFunction {
+                name,
+                body,
+                create,
+                drop,
+            } => Self::DropFunction {
+                name,
+                body,
+                create,
+                drop,
+            },
+            Self::DropFunction {
+                name,
+                body,
+                create,
+                drop,
+            } => Self::CreateFunction {
+                name,
+                body,
+                create,
+                drop,
+            },
         }
     }
 }

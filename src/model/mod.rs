@@ -10,6 +10,7 @@ mod plan;
 mod report;
 mod run;
 mod statement;
+mod virtual_schema;
 mod workload;
 
 pub use catalog::*;

@@ -6,6 +6,7 @@
 
 mod benching;
 mod layers;
+mod seed;
 mod planning;
 mod server;
 mod tenants;

@@ -58,6 +58,11 @@ impl Reader<'_> {
                 table.constraints.insert(name, definition);
             })?;
         }
+        let sql = include_str!("../queries/view_reads.sql");
+        for row in self.rows("read what views read", sql).await? {
+            let name = Name::new(get::<&str>(&row, "schema")?, get::<&str>(&row, "name")?);
+            each.put(&row, |table| table.reads.push(name))?;
+        }
         let sql = include_str!("../queries/grants.sql");
         for row in self.rows("read grants", sql).await? {
             let (role, privileges) = (get(&row, "role")?, get(&row, "privileges")?);
@@ -230,6 +235,7 @@ fn index(row: &Row) -> Result<Index> {
         valid: get(row, "valid")?,
         ready: get(row, "ready")?,
         live: get(row, "live")?,
+        building: get(row, "building")?,
         constraint: get(row, "constraint")?,
         exclusion: get(row, "exclusion")?,
         replica_identity: get(row, "replica_identity")?,

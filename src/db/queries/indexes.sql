@@ -9,6 +9,11 @@ select
     i.indisvalid as valid,
     i.indisready as ready,
     i.indislive as live,
+    not i.indisvalid and exists (
+        select from pg_catalog.pg_locks l
+        where l.relation = i.indrelid and l.mode = 'ShareUpdateExclusiveLock' and l.granted
+          and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+    ) as building,
     i.indisexclusion as exclusion,
     i.indisreplident as replica_identity,
     i.indisclustered as clustered,

@@ -21,6 +21,8 @@ use pg_query::{Node, NodeEnum};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Companion {
     pub name: Name,
+    /// The SELECT inside.
+    pub body: String,
     /// Statements that create it, set its owner and its grants.
     pub create: Vec<String>,
     pub drop: String,
@@ -319,6 +321,7 @@ fn companion(
     Some(Companion {
         drop: format!("drop function {signature}"),
         name,
+        body,
         create: statements,
     })
 }

@@ -1,0 +1,62 @@
+use super::{Catalog, Change, Function, Index, IndexSpec, Name, Volatility};
+
+impl Catalog {
+    /// The catalog as it would be after `change`: what a reader would find, sizes and oids aside.
+    #[must_use]
+    pub fn with(&self, change: &Change) -> Self {
+        let mut catalog = self.clone();
+        match change {
+            Change::CreateIndex(spec) => {
+                if let Some(table) = catalog.tables.get_mut(&spec.table) {
+                    table.indexes.push(index_of(spec));
+                }
+            }
+            Change::DropIndex(spec) => {
+                if let Some(table) = catalog.tables.get_mut(&spec.table) {
+                    table.indexes.retain(|i| i.name.name != spec.name);
+                }
+            }
+            Change::ReplacePolicy {
+                table,
+                policy,
+                after,
+                ..
+            } => {
+                let table = catalog.tables.get_mut(table);
+                if let Some(found) =
+                    table.and_then(|t| t.policies.iter_mut().find(|p| p.name == *policy))
+                {
+                    found.using.clone_from(&after.using);
+                    found.check.clone_from(&after.check);
+                }
+            }
+            Change::CreateFunction { name, body, .. } => catalog.functions.push(Function {
+                name: name.clone(),
+                language: "sql".to_owned(),
+                volatility: Volatility::Stable,
+                returns_set: true,
+                body: body.clone(),
+                ..Function::default()
+            }),
+            Change::DropFunction { name, .. } => {
+                catalog.functions.retain(|f| f.name != *name || f.oid != 0);
+            }
+        }
+        catalog
+    }
+}
+
+fn index_of(spec: &IndexSpec) -> Index {
+    Index {
+        name: Name::new(&spec.table.schema, &spec.name),
+        method: spec.method.clone(),
+        unique: spec.unique,
+        valid: true,
+        ready: true,
+        live: true,
+        keys: spec.keys.clone(),
+        include: spec.include.clone(),
+        predicate: spec.predicate.clone(),
+        ..Index::default()
+    }
+}

@@ -1,0 +1,15 @@
+//! From catalog and workload to proposals: which indexes and which form of each policy, decided by plan and, where a
+//! clone can be made, by running every query as its persona.
+
+mod advise;
+mod candidates;
+mod lab;
+mod policies;
+mod repair;
+mod report;
+mod select;
+mod timing;
+
+pub use advise::{Advice, Options, advise};
+pub use candidates::SMALL_TABLE_ROWS;
+pub use lab::{Lab, Pretence, Timing};

@@ -1,0 +1,223 @@
+//! From a finished trial to proposals with their reasons and figures.
+
+use super::advise::{is_measured, readers};
+use super::policies::Rewritable;
+use super::repair::Trial;
+use super::select::Chosen;
+use super::timing::both_ms;
+use crate::model::{Basis, Catalog, Change, Estimate, Name, Proposal, Query};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn estimates(
+    queries: &[Query],
+    before: &BTreeMap<String, f64>,
+    after: &BTreeMap<String, f64>,
+    trial: &Trial<'_>,
+) -> Vec<Estimate> {
+    queries
+        .iter()
+        .filter_map(|query| {
+            let timed = trial.before.get(&query.id).zip(trial.after.get(&query.id));
+            let ms = timed.map(|(was, is)| both_ms(was, is));
+            Some(Estimate {
+                query: query.id.clone(),
+                cost_before: *before.get(&query.id)?,
+                cost_after: *after.get(&query.id)?,
+                ms_before: ms.map(|(was, _)| was),
+                ms_after: ms.map(|(_, is)| is),
+            })
+        })
+        .collect()
+}
+
+/// The indexes that some plan uses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InUse {
+    pub names: BTreeSet<String>,
+    /// Partitioned tables of whose partitions a new index is used: PostgreSQL names those itself.
+    pub partitioned: BTreeSet<Name>,
+}
+
+/// Indexes first: a policy that needs one must not come before it.
+pub(super) fn proposals(
+    trial: &Trial<'_>,
+    used: &InUse,
+    estimates: &[Estimate],
+    basis: Basis,
+) -> Vec<Proposal> {
+    let mut made: Vec<Proposal> = trial
+        .indexes
+        .iter()
+        .filter(|i| is_used(i, used) || trial.for_foreign_keys.contains(&i.spec.name))
+        .map(|index| of_index(index, trial, estimates, basis))
+        .collect();
+    let mut functions = BTreeSet::new();
+    for (policy, form) in &trial.policies {
+        if *form > 0 {
+            made.push(of_policy(
+                policy,
+                *form,
+                trial,
+                estimates,
+                basis,
+                &mut functions,
+            ));
+        }
+    }
+    made
+}
+
+fn is_used(index: &Chosen, used: &InUse) -> bool {
+    used.names.contains(&index.spec.name) || used.partitioned.contains(&index.spec.table)
+}
+
+fn of_index(index: &Chosen, trial: &Trial<'_>, estimates: &[Estimate], basis: Basis) -> Proposal {
+    let foreign = trial.for_foreign_keys.contains(&index.spec.name);
+    let reason = if foreign {
+        format!(
+            "A DELETE of a referenced row looks for its children in {} by this foreign key; without an index it reads the whole table each time.",
+            index.spec.table
+        )
+    } else {
+        match &index.spec.predicate {
+            Some(predicate) => format!(
+                "Serves {} as the roles that run them, under row-level security; partial, because they all ask for {predicate}.",
+                count(index.costs.len())
+            ),
+            None => format!(
+                "Serves {} as the roles that run them, under row-level security.",
+                count(index.costs.len())
+            ),
+        }
+    };
+    let ids: BTreeSet<String> = if foreign {
+        readers(trial.queries, &index.spec.table, trial.catalog)
+    } else {
+        index.costs.keys().cloned().collect()
+    };
+    Proposal {
+        slug: index.spec.name.clone(),
+        changes: vec![Change::CreateIndex(index.spec.clone())],
+        rules: vec![
+            if foreign {
+                "unindexed-foreign-key"
+            } else {
+                "unindexed-policy-column"
+            }
+            .to_owned(),
+        ],
+        reason,
+        estimates: estimates
+            .iter()
+            .filter(|e| ids.contains(&e.query))
+            .cloned()
+            .collect(),
+        bytes: Some(index.bytes),
+        basis,
+    }
+}
+
+fn count(queries: usize) -> String {
+    match queries {
+        1 => "1 query".to_owned(),
+        n => format!("{n} queries"),
+    }
+}
+
+fn of_policy(
+    policy: &Rewritable,
+    form: usize,
+    trial: &Trial<'_>,
+    estimates: &[Estimate],
+    basis: Basis,
+    functions: &mut BTreeSet<String>,
+) -> Proposal {
+    let ids = readers(trial.queries, &policy.table, trial.catalog);
+    let changes = policy
+        .changes(0, form)
+        .into_iter()
+        .filter(|change| match change {
+            // Two policies may call the same function: the first proposal makes it.
+            Change::CreateFunction { name, .. } => functions.insert(name.to_string()),
+            _ => true,
+        })
+        .collect();
+    let mut reason = policy
+        .forms
+        .get(form)
+        .map(|f| f.steps.join("; "))
+        .unwrap_or_default();
+    if !is_measured(basis) {
+        reason.push_str(" (equivalent by rule; not run, because there was no clone)");
+    }
+    Proposal {
+        slug: slug(&format!("{}_{}", policy.table.name, policy.policy)),
+        changes,
+        rules: vec!["per-row-call".to_owned()],
+        reason,
+        estimates: estimates
+            .iter()
+            .filter(|e| ids.contains(&e.query))
+            .cloned()
+            .collect(),
+        bytes: None,
+        basis,
+    }
+}
+
+/// Without a clone: a rewrite that cannot make a plan worse, or none.
+///
+/// A wrapped call hides its value from the planner, so a policy that only gets wrapped and whose column has an index
+/// is left alone: with the bare call the planner uses the index and knows how many rows to expect.
+pub(super) fn by_rule(
+    catalog: &Catalog,
+    policy: Rewritable,
+    trial: &Trial<'_>,
+) -> Option<Proposal> {
+    let form = policy.forms.len().checked_sub(1)?;
+    let indexed = catalog.table(&policy.table).is_some_and(|table| {
+        policy.forms.first().into_iter().any(|f| {
+            f.text.using.iter().any(|using| {
+                crate::sql::access::of_policy(using, &policy.table, catalog)
+                    .unwrap_or_default()
+                    .iter()
+                    .flat_map(|a| &a.equals)
+                    .any(|column| {
+                        table
+                            .indexes
+                            .iter()
+                            .any(|i| i.keys.first().and_then(|k| k.column.as_ref()) == Some(column))
+                    })
+            })
+        })
+    });
+    let only_wrapped = policy.forms.get(form)?.companions.is_empty() && policy.forms.len() == 2;
+    if indexed && only_wrapped {
+        return None;
+    }
+    let mut functions = BTreeSet::new();
+    Some(of_policy(
+        &policy,
+        form,
+        trial,
+        &[],
+        Basis::Rule,
+        &mut functions,
+    ))
+}
+
+/// Lower-case words for a file name.
+fn slug(text: &str) -> String {
+    let mut slug = String::new();
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.ends_with('_') {
+            slug.push('_');
+        }
+    }
+    while slug.len() > 80 {
+        slug.pop();
+    }
+    slug.trim_matches('_').to_owned()
+}

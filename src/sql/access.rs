@@ -1,0 +1,584 @@
+//! How a statement or a policy narrows, joins and orders each table it reads: the raw material of index candidates.
+
+use super::scope::free_columns;
+use super::tree::{
+    IntoNode, Unreadable, all_of, column_path, conjuncts, disjuncts, is_equality, is_literal,
+    parse_expression, parse_statement, parts, print_expression, qualified, string,
+};
+use crate::model::{Catalog, Name, Table};
+use pg_query::protobuf::{
+    AExprKind, BoolExprType, ColumnRef, JoinType, SelectStmt, SortByDir, SortByNulls, SubLink,
+};
+use pg_query::{Node, NodeEnum};
+
+/// One appearance of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    pub table: Name,
+    /// Columns compared by `=`, `in` or `= any` with what is known before the scan.
+    pub equals: Vec<String>,
+    /// Columns compared by `=` with a column of another table.
+    pub joins: Vec<String>,
+    /// Columns compared by `<`, `<=`, `>`, `>=` or `between`.
+    pub ranges: Vec<String>,
+    /// Constant tests, as an index predicate may hold them.
+    pub predicates: Vec<Predicate>,
+    /// The ORDER BY, where it is of this table alone.
+    pub order: Vec<OrderKey>,
+    pub limited: bool,
+    /// Plain columns that a sub-select returns.
+    pub returns: Vec<String>,
+}
+
+/// `column is null`, `column = 'constant'`, `column` or `not column`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Predicate {
+    pub column: String,
+    pub text: String,
+    /// `column = 'constant'`.
+    pub equality: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderKey {
+    pub column: String,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+/// The accesses of a whole statement, sub-selects included.
+pub fn of_statement(sql: &str, catalog: &Catalog) -> Result<Vec<Access>, Unreadable> {
+    let mut found = Vec::new();
+    let select = match parse_statement(sql)? {
+        NodeEnum::SelectStmt(select) => *select,
+        NodeEnum::UpdateStmt(update) => narrowed(
+            update.relation.map(NodeEnum::RangeVar),
+            update.from_clause,
+            update.where_clause,
+        ),
+        NodeEnum::DeleteStmt(delete) => narrowed(
+            delete.relation.map(NodeEnum::RangeVar),
+            delete.using_clause,
+            delete.where_clause,
+        ),
+        NodeEnum::InsertStmt(insert) => match insert.select_stmt.and_then(|s| s.node) {
+            Some(NodeEnum::SelectStmt(select)) => *select,
+            _ => return Ok(found),
+        },
+        _ => return Ok(found),
+    };
+    visit_select(&select, catalog, &mut found);
+    Ok(found)
+}
+
+fn narrowed(
+    relation: Option<NodeEnum>,
+    others: Vec<Node>,
+    condition: Option<Box<Node>>,
+) -> SelectStmt {
+    SelectStmt {
+        from_clause: relation
+            .map(IntoNode::into_node)
+            .into_iter()
+            .chain(others)
+            .collect(),
+        where_clause: condition,
+        ..Default::default()
+    }
+}
+
+/// The accesses of a policy on `table`: one of the table itself for each branch of its OR, then those of sub-selects.
+pub fn of_policy(
+    expression: &str,
+    table: &Name,
+    catalog: &Catalog,
+) -> Result<Vec<Access>, Unreadable> {
+    let root = parse_expression(expression)?;
+    let scope = Scope {
+        relations: vec![(table.name.clone(), table.clone())],
+        catalog,
+    };
+    let mut found = Vec::new();
+    for branch in branches(&root) {
+        let mut own = vec![Access {
+            table: table.clone(),
+            ..Access::default()
+        }];
+        for conjunct in conjuncts(&branch) {
+            scope.classify(&conjunct, &mut own);
+        }
+        found.extend(own);
+    }
+    visit_sublinks(&root, catalog, &mut found);
+    Ok(found)
+}
+
+/// The table a DELETE deletes from, those inside CTEs too.
+pub fn deleted_from(sql: &str, catalog: &Catalog) -> Vec<Name> {
+    fn visit(node: &NodeEnum, catalog: &Catalog, found: &mut Vec<Name>) {
+        let with = match node {
+            NodeEnum::DeleteStmt(delete) => {
+                if let Some(range) = &delete.relation
+                    && let Some((name, _)) = catalog.resolve(&range.schemaname, &range.relname)
+                {
+                    found.push(name.clone());
+                }
+                &delete.with_clause
+            }
+            NodeEnum::SelectStmt(select) => &select.with_clause,
+            _ => return,
+        };
+        for cte in with.iter().flat_map(|w| &w.ctes) {
+            if let Some(NodeEnum::CommonTableExpr(cte)) = &cte.node
+                && let Some(inner) = cte.ctequery.as_ref().and_then(|q| q.node.as_ref())
+            {
+                visit(inner, catalog, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    if let Ok(statement) = parse_statement(sql) {
+        visit(&statement, catalog, &mut found);
+    }
+    found
+}
+
+/// The tables a statement names, and those that the bodies of the functions it calls name. Empty where it cannot be read.
+pub fn tables(sql: &str, catalog: &Catalog) -> Vec<Name> {
+    let Ok(parsed) = pg_query::parse(sql, 0) else {
+        return Vec::new();
+    };
+    let resolve = |dotted: &String| {
+        let (schema, name) = dotted.rsplit_once('.').unwrap_or(("", dotted));
+        catalog.resolve(schema, name).map(|(name, _)| name.clone())
+    };
+    let mut found: Vec<Name> = parsed.tables().iter().filter_map(resolve).collect();
+    for dotted in parsed.functions() {
+        let (schema, name) = dotted.rsplit_once('.').unwrap_or(("", &dotted));
+        for function in catalog.functions_named(schema, name) {
+            // Recursive functions exist; a body is looked at for its tables alone.
+            if let Ok(body) = pg_query::parse(&function.body, 0) {
+                found.extend(body.tables().iter().filter_map(resolve));
+            }
+        }
+    }
+    found
+}
+
+/// The accesses of a function's body, where it is one SELECT.
+pub fn of_function_body(body: &str, catalog: &Catalog) -> Vec<Access> {
+    of_statement(body, catalog).unwrap_or_default()
+}
+
+/// `a and (b or c)` has the branches `a and b` and `a and c`, up to a sensible number.
+fn branches(root: &Node) -> Vec<Node> {
+    const MOST: usize = 16;
+    let mut combined: Vec<Vec<Node>> = vec![Vec::new()];
+    for conjunct in conjuncts(root) {
+        let alternatives = disjuncts(&conjunct);
+        if combined.len() * alternatives.len() > MOST {
+            continue;
+        }
+        combined = combined
+            .iter()
+            .flat_map(|base| {
+                alternatives.iter().map(|alternative| {
+                    let mut branch = base.clone();
+                    branch.extend(conjuncts(alternative));
+                    branch
+                })
+            })
+            .collect();
+    }
+    combined.into_iter().filter_map(all_of).collect()
+}
+
+fn visit_select(select: &SelectStmt, catalog: &Catalog, found: &mut Vec<Access>) {
+    for side in [&select.larg, &select.rarg].into_iter().flatten() {
+        visit_select(side, catalog, found);
+    }
+    if let Some(with) = &select.with_clause {
+        for cte in &with.ctes {
+            if let Some(NodeEnum::CommonTableExpr(cte)) = &cte.node
+                && let Some(NodeEnum::SelectStmt(inner)) =
+                    cte.ctequery.as_ref().and_then(|q| q.node.as_ref())
+            {
+                visit_select(inner, catalog, found);
+            }
+        }
+    }
+    let mut scope = Scope {
+        relations: Vec::new(),
+        catalog,
+    };
+    let mut conditions = Vec::new();
+    for item in &select.from_clause {
+        visit_from(item, &mut scope, &mut conditions, found);
+    }
+    conditions.extend(
+        select
+            .where_clause
+            .as_deref()
+            .into_iter()
+            .flat_map(conjuncts),
+    );
+    let mut own: Vec<Access> = scope
+        .relations
+        .iter()
+        .map(|(_, table)| Access {
+            table: table.clone(),
+            limited: select.limit_count.is_some(),
+            ..Access::default()
+        })
+        .collect();
+    for condition in &conditions {
+        scope.classify(condition, &mut own);
+        visit_sublinks(condition, catalog, found);
+    }
+    for target in &select.target_list {
+        if let Some(NodeEnum::ResTarget(target)) = &target.node
+            && let Some(value) = target.val.as_deref()
+        {
+            visit_sublinks(value, catalog, found);
+            if let Some((at, column)) = scope.column(value) {
+                own.get_mut(at)
+                    .into_iter()
+                    .for_each(|a| a.returns.push(column.clone()));
+            }
+        }
+    }
+    scope.order(&select.sort_clause, &mut own);
+    found.extend(own);
+}
+
+fn visit_from(
+    node: &Node,
+    scope: &mut Scope<'_>,
+    conditions: &mut Vec<Node>,
+    found: &mut Vec<Access>,
+) {
+    match &node.node {
+        Some(NodeEnum::RangeVar(range)) => {
+            if let Some((name, _)) = scope.catalog.resolve(&range.schemaname, &range.relname) {
+                let alias = range
+                    .alias
+                    .as_ref()
+                    .map_or(&range.relname, |a| &a.aliasname);
+                scope.relations.push((alias.clone(), name.clone()));
+            }
+        }
+        Some(NodeEnum::JoinExpr(join)) => {
+            for side in [&join.larg, &join.rarg].into_iter().flatten() {
+                visit_from(side, scope, conditions, found);
+            }
+            // The condition of an outer join does not narrow its outer side, but it is how the inner one is looked up.
+            if join.jointype() != JoinType::JoinFull {
+                conditions.extend(join.quals.as_deref().into_iter().flat_map(conjuncts));
+            }
+        }
+        Some(NodeEnum::RangeSubselect(sub)) => {
+            if let Some(NodeEnum::SelectStmt(select)) =
+                sub.subquery.as_ref().and_then(|q| q.node.as_ref())
+            {
+                visit_select(select, scope.catalog, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn visit_sublinks(node: &Node, catalog: &Catalog, found: &mut Vec<Access>) {
+    if let Some(NodeEnum::SubLink(link)) = &node.node {
+        let SubLink { subselect, .. } = &**link;
+        if let Some(NodeEnum::SelectStmt(select)) = subselect.as_ref().and_then(|s| s.node.as_ref())
+        {
+            visit_select(select, catalog, found);
+        }
+    }
+    for part in parts(node).unwrap_or_default() {
+        visit_sublinks(&part, catalog, found);
+    }
+}
+
+/// The tables of one FROM clause, by alias.
+struct Scope<'a> {
+    relations: Vec<(String, Name)>,
+    catalog: &'a Catalog,
+}
+
+impl Scope<'_> {
+    fn table(&self, at: usize) -> Option<&Table> {
+        self.catalog.table(&self.relations.get(at)?.1)
+    }
+
+    /// The relation and name of a plain column, a cast to another type not being one.
+    fn column(&self, node: &Node) -> Option<(usize, String)> {
+        let Some(NodeEnum::ColumnRef(reference)) = &node.node else {
+            return None;
+        };
+        let path = column_path(reference);
+        let column = (*path.last()?).to_owned();
+        let mut at = self.relations.iter().enumerate().filter(|(i, (alias, _))| {
+            let known = self.table(*i).is_some_and(|t| t.column(&column).is_some());
+            known && (path.len() == 1 || path.iter().rev().nth(1) == Some(&alias.as_str()))
+        });
+        let (first, _) = at.next()?;
+        at.next().is_none().then_some((first, column))
+    }
+
+    fn classify(&self, condition: &Node, own: &mut [Access]) {
+        if let Some((at, predicate)) = self.predicate(condition)
+            && let Some(access) = own.get_mut(at)
+        {
+            if predicate.equality {
+                push(&mut access.equals, &predicate.column);
+            }
+            access.predicates.push(predicate);
+            return;
+        }
+        let Some(NodeEnum::AExpr(e)) = &condition.node else {
+            if let Some(NodeEnum::SubLink(link)) = &condition.node
+                && let Some((at, column)) = link.testexpr.as_deref().and_then(|t| self.column(t))
+            {
+                own.get_mut(at)
+                    .into_iter()
+                    .for_each(|a| push(&mut a.equals, &column));
+            }
+            return;
+        };
+        let (_, operator) = qualified(&e.name);
+        let equality = matches!(e.kind(), AExprKind::AexprIn) && operator == "="
+            || matches!(e.kind(), AExprKind::AexprOp | AExprKind::AexprOpAny)
+                && is_equality(&e.name);
+        let range = matches!(e.kind(), AExprKind::AexprBetween)
+            || e.kind() == AExprKind::AexprOp && matches!(operator, "<" | "<=" | ">" | ">=");
+        let (Some(left), Some(right)) = (e.lexpr.as_deref(), e.rexpr.as_deref()) else {
+            return;
+        };
+        for (side, other) in [(left, right), (right, left)] {
+            let Some((at, column)) = self.column(side) else {
+                continue;
+            };
+            let joined = self.depends(other);
+            let Some(access) = own.get_mut(at) else {
+                continue;
+            };
+            match (equality, range, joined) {
+                (true, _, Some(false)) => push(&mut access.equals, &column),
+                (true, _, Some(true)) => push(&mut access.joins, &column),
+                (_, true, Some(false)) => push(&mut access.ranges, &column),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether an expression needs a row of this FROM clause; `None` where it is not understood.
+    fn depends(&self, node: &Node) -> Option<bool> {
+        let free = free_columns(node, self.catalog)?;
+        Some(free.iter().any(|path| {
+            let reference = ColumnRef {
+                fields: path.iter().map(|p| string(p)).collect(),
+                ..Default::default()
+            };
+            self.column(&NodeEnum::ColumnRef(reference).into_node())
+                .is_some()
+        }))
+    }
+
+    fn predicate(&self, condition: &Node) -> Option<(usize, Predicate)> {
+        let (operand, equality) = match condition.node.as_ref()? {
+            NodeEnum::NullTest(test) => (test.arg.as_deref()?, false),
+            NodeEnum::AExpr(e) if e.kind() == AExprKind::AexprOp && is_equality(&e.name) => {
+                let (left, right) = (e.lexpr.as_deref()?, e.rexpr.as_deref()?);
+                if is_literal(right) {
+                    (left, true)
+                } else if is_literal(left) {
+                    (right, true)
+                } else {
+                    return None;
+                }
+            }
+            NodeEnum::ColumnRef(_) => (condition, false),
+            NodeEnum::BoolExpr(e) if e.boolop() == BoolExprType::NotExpr => {
+                (e.args.first()?, false)
+            }
+            _ => return None,
+        };
+        let (at, column) = self.column(operand)?;
+        let text = print_expression(&bare(condition, &column)).ok()?;
+        Some((
+            at,
+            Predicate {
+                column,
+                text,
+                equality,
+            },
+        ))
+    }
+
+    fn order(&self, sort: &[Node], own: &mut [Access]) {
+        let mut keys: Vec<(usize, OrderKey)> = Vec::new();
+        for node in sort {
+            let Some(NodeEnum::SortBy(by)) = &node.node else {
+                return;
+            };
+            let Some((at, column)) = by.node.as_deref().and_then(|n| self.column(n)) else {
+                return;
+            };
+            let descending = by.sortby_dir() == SortByDir::SortbyDesc;
+            let nulls_first = match by.sortby_nulls() {
+                SortByNulls::SortbyNullsFirst => true,
+                SortByNulls::SortbyNullsLast => false,
+                _ => descending,
+            };
+            keys.push((
+                at,
+                OrderKey {
+                    column,
+                    descending,
+                    nulls_first,
+                },
+            ));
+        }
+        let Some((first, _)) = keys.first() else {
+            return;
+        };
+        if keys.iter().all(|(at, _)| at == first)
+            && let Some(access) = own.get_mut(*first)
+        {
+            access.order = keys.into_iter().map(|(_, key)| key).collect();
+        }
+    }
+}
+
+/// The same condition with its column unqualified: an index predicate knows only its own table.
+fn bare(condition: &Node, column: &str) -> Node {
+    let mut copy = condition.clone();
+    fn visit(node: &mut Node, column: &str) {
+        if let Some(NodeEnum::ColumnRef(reference)) = &mut node.node {
+            reference.fields = vec![string(column)];
+        }
+        for part in super::tree::parts_mut(node).unwrap_or_default() {
+            visit(part, column);
+        }
+    }
+    visit(&mut copy, column);
+    copy
+}
+
+fn push(list: &mut Vec<String>, column: &str) {
+    if !list.iter().any(|c| c == column) {
+        list.push(column.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Column;
+
+    fn catalog() -> Catalog {
+        let mut catalog = Catalog::default();
+        let mut put = |name: &str, columns: &[&str]| {
+            let columns = columns
+                .iter()
+                .map(|c| Column {
+                    name: (*c).to_owned(),
+                    ..Default::default()
+                })
+                .collect();
+            catalog.tables.insert(
+                Name::new("public", name),
+                Table {
+                    columns,
+                    ..Default::default()
+                },
+            );
+        };
+        put(
+            "items",
+            &[
+                "id",
+                "location_id",
+                "status",
+                "created_at",
+                "deleted_at",
+                "active",
+            ],
+        );
+        put("members", &["user_id", "loc"]);
+        catalog
+    }
+
+    fn only(sql: &str) -> Access {
+        let found = of_statement(sql, &catalog()).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn filters_and_order() {
+        let access = only(
+            "select * from items i where i.location_id = $1 and created_at >= $2 and deleted_at is null
+             and status = 'open' and active order by created_at desc, id limit 20",
+        );
+        assert_eq!(access.equals, ["location_id", "status"]);
+        assert_eq!(access.ranges, ["created_at"]);
+        let texts: Vec<_> = access.predicates.iter().map(|p| p.text.as_str()).collect();
+        assert_eq!(texts, ["deleted_at IS NULL", "status = 'open'", "active"]);
+        assert!(access.limited && access.order.len() == 2);
+        assert!(
+            access
+                .order
+                .iter()
+                .any(|k| k.descending && k.nulls_first && k.column == "created_at")
+        );
+    }
+
+    #[test]
+    fn joins_and_writes() {
+        let found = of_statement(
+            "select * from items join members m on m.loc = items.location_id where m.user_id = $1",
+            &catalog(),
+        )
+        .unwrap();
+        let get = |t: &str| found.iter().find(|a| a.table.name == t).unwrap();
+        assert_eq!(get("items").joins, ["location_id"]);
+        assert_eq!(
+            (
+                get("members").joins.as_slice(),
+                get("members").equals.as_slice()
+            ),
+            (&["loc".to_owned()][..], &["user_id".to_owned()][..])
+        );
+        assert_eq!(
+            only("update items set status = 'x' where id = $1").equals,
+            ["id"]
+        );
+        assert_eq!(
+            only("delete from items where location_id in ($1, $2)").equals,
+            ["location_id"]
+        );
+    }
+
+    #[test]
+    fn policies_have_branches_and_sets() {
+        let found = of_policy(
+            "(deleted_at IS NULL) AND ((SELECT is_admin()) OR (location_id = ANY (ARRAY(SELECT m.loc FROM public.members m WHERE m.user_id = (SELECT auth.uid())))))",
+            &Name::new("public", "items"),
+            &catalog(),
+        )
+        .unwrap();
+        let own: Vec<_> = found.iter().filter(|a| a.table.name == "items").collect();
+        assert_eq!(own.len(), 2);
+        assert!(
+            own.iter()
+                .any(|a| a.equals == ["location_id"] && a.predicates.len() == 1)
+        );
+        let set = found.iter().find(|a| a.table.name == "members").unwrap();
+        assert_eq!(
+            (set.equals.as_slice(), set.returns.as_slice()),
+            (&["user_id".to_owned()][..], &["loc".to_owned()][..])
+        );
+    }
+}

@@ -1,0 +1,511 @@
+use crate::server::{Db, environment, fresh_from, template};
+use dbtune::db::{Session, Target};
+use dbtune::seed::{Error, Existing, Options, Plan, Spec, run};
+use std::path::Path;
+
+const SHOP: &str = "
+    create type size as enum ('small', 'large');
+    create table shops (id uuid primary key, name text not null unique);
+    create table staff (
+        shop_id uuid not null references shops, person integer not null, is_head boolean not null,
+        primary key (shop_id, person)
+    );
+    create table goods (
+        id uuid primary key, shop_id uuid not null references shops, label text not null, size size not null,
+        price numeric(8, 2) not null check (price > 0), stock integer, tags text[] not null,
+        facts jsonb not null, seen inet, since timestamptz not null, gone timestamptz check (gone > since),
+        upper_label text generated always as (upper(label)) stored
+    );
+    create table sales (
+        id uuid primary key, goods_id uuid not null references goods, shop_id uuid not null references shops
+    );
+";
+
+const SHOP_SPEC: &str = "
+version: 1
+seed: 7
+tables:
+  - table: sales
+    rows: 2000
+    columns:
+      id: {uuid: {}}
+      goods_id: {ref: {table: goods}}
+      shop_id: {copy: {from: goods_id, column: shop_id}}
+  - table: goods
+    rows: 1000
+    columns:
+      id: {uuid: {}}
+      shop_id: {ref: {table: shops, skew: 100}}
+      label: {text: '{word} {row:4}'}
+      size: {choice: {small: 3, large: 1}}
+      price: {decimal: {from: 0.01, to: 123456.78}}
+      stock: {int: [-5, 5], null_fraction: 0.5}
+      tags: {array: {of: word, count: [0, 3]}}
+      facts: {json: {made: '{city}', weight: {$int: [1, 9]}}}
+      seen: {inet: {}}
+      since: {timestamp: {from: 2025-01-01, to: 2025-02-01, rising: true}}
+      gone: {after: {column: since, seconds: [1, 60]}, only_when: {column: size, is: [large]}}
+  - table: shops
+    rows: 20
+    fixed: true
+    columns:
+      id: {uuid: {}}
+      name: {text: '{city} {row}'}
+  - table: staff
+    rows: 60
+    columns:
+      shop_id: {ref: {table: shops, each: true}}
+      person: {nth: 1}
+      is_head: {turn: ['true', 'false']}
+";
+
+async fn shop(label: &str) -> (Db, Session) {
+    let db = fresh_from(label, template("shop", &[SHOP.to_owned()]).await).await;
+    let session = session(&db).await;
+    (db, session)
+}
+
+async fn session(db: &Db) -> Session {
+    let target = Target::resolve(Some(&db.url), &environment()).unwrap();
+    Session::connect(&target, "seed").await.unwrap()
+}
+
+fn spec(text: &str) -> Spec {
+    Spec::parse(text, "spec.yaml").unwrap()
+}
+
+async fn number(db: &Db, sql: &str) -> i64 {
+    db.client()
+        .await
+        .query_one(sql, &[])
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+        .get(0)
+}
+
+/// One digest of every row of every table.
+async fn digest(db: &Db, tables: &[&str]) -> Vec<String> {
+    let client = db.client().await;
+    let mut digests = Vec::new();
+    for table in tables {
+        let sql = format!(
+            "select coalesce(md5(string_agg(t::text, '|' order by t::text)), '') from {table} t"
+        );
+        digests.push(client.query_one(&sql, &[]).await.unwrap().get(0));
+    }
+    digests
+}
+
+const TABLES: &[&str] = &["shops", "goods", "sales", "staff"];
+
+#[tokio::test]
+async fn fills_every_type_in_the_order_of_foreign_keys() {
+    let (db, session) = shop("fills").await;
+    let mut seen = Vec::new();
+    let summary = run(
+        &session,
+        &spec(SHOP_SPEC),
+        Options::default(),
+        &mut |table, done, total| {
+            seen.push((table.to_string(), done, total));
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(summary.rows, 3_080);
+    assert_eq!(
+        seen.last().map(|(_, done, total)| done == total),
+        Some(true)
+    );
+    assert_eq!(number(&db, "select count(*) from goods").await, 1_000);
+    for (wrong, sql) in [
+        (
+            "a copied column differs",
+            "select count(*) from sales s join goods g on g.id = s.goods_id where g.shop_id <> s.shop_id",
+        ),
+        (
+            "no null where half should be",
+            "select (count(*) filter (where stock is null) not between 400 and 600)::int::int8 from goods",
+        ),
+        (
+            "only_when is not kept",
+            "select count(*) from goods where (gone is null) <> (size = 'small')",
+        ),
+        (
+            "more than one head",
+            "select count(*) from (select from staff where is_head group by shop_id having count(*) <> 2) s",
+        ),
+        (
+            "rows do not rise",
+            "select count(*) from (select since < lag(since) over (order by label) as back from (select since, right(label, 4) as label from goods) g) s where back",
+        ),
+        (
+            "a price has other digits",
+            "select (max(price) not between 120000 and 123456.78 or min(scale(price)) <> 2)::int::int8 from goods",
+        ),
+        (
+            "json is wrong",
+            "select count(*) from goods where (facts ->> 'weight')::int not between 1 and 9",
+        ),
+        (
+            "an address is outside 10/8",
+            "select count(*) from goods where not seen << '10.0.0.0/8'",
+        ),
+        (
+            "not analysed",
+            "select count(*) from pg_class where relname in ('shops', 'goods') and reltuples not in (20, 1000)",
+        ),
+    ] {
+        assert_eq!(number(&db, sql).await, 0, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_seed_gives_the_same_rows_and_another_gives_others() {
+    let mut digests = Vec::new();
+    let (_, more) = SHOP_SPEC.split_once("  - table: goods").unwrap();
+    for text in [
+        SHOP_SPEC.to_owned(),
+        SHOP_SPEC.to_owned(),
+        SHOP_SPEC.replace("seed: 7", "seed: 8"),
+        format!("version: 1\nseed: 7\ntables:\n  - table: goods{more}"),
+    ] {
+        let (db, session) = shop("same").await;
+        run(
+            &session,
+            &spec(&text),
+            Options::default(),
+            &mut |_, _, _| {},
+        )
+        .await
+        .unwrap();
+        digests.push(digest(&db, TABLES).await);
+    }
+    assert_eq!(digests[0], digests[1]);
+    for table in 0..TABLES.len() {
+        assert!(digests[0][table] != digests[2][table] || TABLES[table] == "staff");
+    }
+    assert_ne!(digests[0][2], digests[3][2], "sales are left out");
+    for table in [0, 1, 3] {
+        assert_eq!(
+            digests[0][table], digests[3][table],
+            "a table left out changes no other"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_table_with_rows_is_refused_emptied_or_grown() {
+    let (db, session) = shop("existing").await;
+    let spec = spec(SHOP_SPEC);
+    let options = |existing, scale| Options {
+        existing,
+        scale,
+        ..Options::default()
+    };
+    let quiet = &mut |_: &dbtune::model::Name, _, _| {};
+    run(&session, &spec, options(Existing::Refuse, 1.0), quiet)
+        .await
+        .unwrap();
+    let first = digest(&db, TABLES).await;
+
+    let error = run(&session, &spec, options(Existing::Refuse, 1.0), quiet)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("public.sales holds 2000 rows already"),
+        "{error}"
+    );
+
+    db.client()
+        .await
+        .batch_execute("delete from sales")
+        .await
+        .unwrap();
+    let summary = run(&session, &spec, options(Existing::Append, 1.0), quiet)
+        .await
+        .unwrap();
+    assert_eq!(summary.rows, 2_000, "only what was missing");
+    assert_eq!(digest(&db, TABLES).await, first);
+
+    let summary = run(&session, &spec, options(Existing::Append, 2.0), quiet)
+        .await
+        .unwrap();
+    assert_eq!(summary.rows, 3_060, "the second half");
+
+    run(&session, &spec, options(Existing::Truncate, 1.0), quiet)
+        .await
+        .unwrap();
+    assert_eq!(digest(&db, TABLES).await, first);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_database_is_named_before_a_row_is_written() {
+    let (db, session) = shop("misfit").await;
+    for (from, to, message) in [
+        (
+            "table: sales",
+            "table: sale",
+            "public.sale, which the database does not have; is it `public.sales`?",
+        ),
+        (
+            "{table: goods}",
+            "{table: good}",
+            "public.good, which its list of tables does not have; is it `public.goods`?",
+        ),
+        (
+            "stock:",
+            "stok:",
+            "the column public.goods.stok, which does not exist; is it `stock`?",
+        ),
+        (
+            "label: {text: '{word} {row:4}'}",
+            "upper_label: {text: x}",
+            "public.goods.upper_label: the server generates this column",
+        ),
+        (
+            "      tags: {array: {of: word, count: [0, 3]}}\n",
+            "",
+            "public.goods.tags: is NOT NULL without a default",
+        ),
+        ("{word} {row:4}", "{wrd}", "`{wrd}` is neither a word list"),
+        (
+            "of: word",
+            "of: wrd",
+            "public.goods.tags: the word list `wrd`",
+        ),
+        (
+            "{copy: {from: goods_id, column: shop_id}}",
+            "{copy: {from: goods_id, column: shop}}",
+            "public.goods.shop: is referred to, but has no generator",
+        ),
+        (
+            "shop_id: {ref: {table: shops, skew: 100}}",
+            "shop_id: {copy: {from: shop_id, column: id}}",
+            "public.goods.shop_id: has to refer to a row",
+        ),
+        (
+            "column: size, is",
+            "column: gone, is",
+            "public.goods.gone: its value depends on itself",
+        ),
+        (
+            "stock: {int: [-5, 5]",
+            "stock: {text: x",
+            "column \"stock\" is int4, and the generator yields text",
+        ),
+        (
+            "{small: 3,",
+            "{tiny: 3,",
+            "column \"size\" is size, and the generator yields a label it does not have (it has small, large)",
+        ),
+        (
+            "price: {decimal: {from: 0.01, to: 123456.78",
+            "price: {decimal: {from: -9, to: -1",
+            "check violation on \"goods_price_check\" [SQLSTATE 23514]",
+        ),
+    ] {
+        assert!(SHOP_SPEC.contains(from), "{from}");
+        let text = SHOP_SPEC.replace(from, to);
+        let error = match run(
+            &session,
+            &spec(&text),
+            Options::default(),
+            &mut |_, _, _| {},
+        )
+        .await
+        {
+            Ok(_) => panic!("{to} was taken"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(message), "{to}: {error}");
+        db.client()
+            .await
+            .batch_execute("truncate shops cascade")
+            .await
+            .unwrap();
+    }
+}
+
+#[test]
+fn broken_yaml_is_shown_with_its_place() {
+    for (from, to, place, message) in [
+        ("rows: 2000", "rows: many", "spec.yaml:6:11", "many"),
+        ("rows: 2000", "rose: 2000", "spec.yaml:6:5", "rose"),
+        (
+            "{int: [-5, 5], ",
+            "{",
+            "spec.yaml:19:",
+            "a column needs one of uuid, ref",
+        ),
+        (
+            "{int: [-5, 5], ",
+            "{int: [5, -5], ",
+            "spec.yaml:19:",
+            "FROM <= TO",
+        ),
+        (
+            "{int: [-5, 5], ",
+            "{int: [-5, 5], bool: 0.5, ",
+            "spec.yaml:19:",
+            "only one of",
+        ),
+        ("{table: goods}", "{table: goods", "spec.yaml:", ""),
+        (
+            "version: 1",
+            "version: 2",
+            "spec.yaml: version 2",
+            "reads version 1",
+        ),
+    ] {
+        assert!(SHOP_SPEC.contains(from), "{from}");
+        let error = Spec::parse(&SHOP_SPEC.replace(from, to), "spec.yaml")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with(place) && error.contains(message),
+            "{to}: {error}"
+        );
+    }
+}
+
+#[test]
+fn tables_in_a_circle_are_named() {
+    let text = "
+version: 1
+tables:
+  - {table: a, rows: 1, columns: {id: {uuid: {}}, b: {ref: {table: b}}}}
+  - {table: b, rows: 1, columns: {id: {uuid: {}}, a: {ref: {table: a}}}}
+  - {table: c, rows: 1, columns: {id: {uuid: {}}}}
+";
+    let error = Plan::compile(&spec(text), 1.0).unwrap_err();
+    assert!(matches!(error, Error::Circle { .. }), "{error}");
+    assert!(error.to_string().ends_with("public.a, public.b"), "{error}");
+}
+
+fn repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The demo platform without rows and policies.
+async fn clinic(label: &str) -> Db {
+    let mut files: Vec<_> = std::fs::read_dir(repository("migrations"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().ends_with(".up.sql"))
+        .collect();
+    files.sort();
+    files.insert(0, repository("fixtures/bootstrap.sql"));
+    let scripts: Vec<String> = files
+        .iter()
+        .map(|f| std::fs::read_to_string(f).unwrap())
+        .collect();
+    fresh_from(label, template("clinic_schema", &scripts).await).await
+}
+
+fn clinic_spec() -> Spec {
+    let file = repository("fixtures/clinic.yaml");
+    Spec::parse(
+        &std::fs::read_to_string(file).unwrap(),
+        "fixtures/clinic.yaml",
+    )
+    .unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[tokio::test]
+async fn the_clinic_is_filled_and_skewed() {
+    let db = clinic("clinic").await;
+    let session = session(&db).await;
+    let options = Options {
+        scale: 0.1,
+        ..Options::default()
+    };
+    run(&session, &clinic_spec(), options, &mut |_, _, _| {})
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
+    for (wrong, sql) in [
+        (
+            "a table is empty",
+            "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and reltuples < 1 and relname not like 'audit_log_%'",
+        ),
+        (
+            "skew is not 100",
+            "select (max(n) / min(n) not between 90 and 110)::int::int8 from (select count(*) n from inventory_items group by location_id) s",
+        ),
+        (
+            "not 200 clinics",
+            "select count(distinct location_id) - 200 from inventory_items",
+        ),
+        (
+            "a clinic without staff",
+            "select count(*) from locations l where not exists (select from user_locations u where u.location_id = l.id)",
+        ),
+        (
+            "home is not the primary location",
+            "select count(*) from users u join user_locations l on l.user_id = u.id and l.is_primary where l.location_id <> u.home_location_id",
+        ),
+        (
+            "not 3 locations each",
+            "select count(*) from (select from user_locations group by user_id having count(*) <> 3) s",
+        ),
+        (
+            "few admins",
+            "select (count(*) not between 3 and 25)::int::int8 from user_roles where role = 'admin'",
+        ),
+        (
+            "a transaction at another location than its item",
+            "select count(*) from inventory_transactions t join inventory_items i on i.id = t.item_id where i.location_id <> t.location_id",
+        ),
+        (
+            "a stranger moved stock",
+            "select count(*) from inventory_transactions t where not exists (select from user_locations u where u.user_id = t.user_id and u.location_id = t.location_id)",
+        ),
+        (
+            "a kiosk of another location",
+            "select count(*) from checkin_sessions s join checkin_kiosks k on k.id = s.kiosk_id where k.location_id <> s.location_id",
+        ),
+        (
+            "an empty month of the audit log",
+            "select 12 - count(distinct tableoid) from audit_log",
+        ),
+    ] {
+        assert_eq!(number(&db, sql).await, 0, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_clinic_is_the_same_every_time() {
+    let mut digests = Vec::new();
+    for label in ["clinic_a", "clinic_b"] {
+        let db = clinic(label).await;
+        let options = Options {
+            scale: 0.01,
+            ..Options::default()
+        };
+        run(
+            &session(&db).await,
+            &clinic_spec(),
+            options,
+            &mut |_, _, _| {},
+        )
+        .await
+        .unwrap();
+        digests.push(
+            digest(
+                &db,
+                &[
+                    "users",
+                    "user_locations",
+                    "inventory_items",
+                    "patients",
+                    "audit_log",
+                    "handouts",
+                ],
+            )
+            .await,
+        );
+    }
+    assert_eq!(digests[0], digests[1]);
+}
