@@ -14,6 +14,9 @@ pub mod report;
 pub mod db;
 
 pub mod seed;
+
 pub mod bench;
+
+pub mod verify;
 
 pub mod cli;

@@ -11,4 +11,5 @@ mod planning;
 mod server;
 mod tenants;
 mod throwaway;
+mod verifying;
 mod workload_file;
