@@ -13,6 +13,8 @@ pub mod report;
 
 pub mod db;
 
+pub mod migrate;
+
 pub mod seed;
 
 pub mod bench;

@@ -114,7 +114,9 @@ impl Environment {
         }
         for (name, digest) in &self.tables {
             if now.tables.get(name) != Some(digest) {
-                return Some(format!("the baseline is of another data set: {name} has other rows"));
+                return Some(format!(
+                    "the baseline is of another data set: {name} has other rows"
+                ));
             }
         }
         None
@@ -140,8 +142,10 @@ impl Baseline {
     /// Reads the text of `file`, which is named in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let doing = || format!("read the baseline {file}");
-        let baseline: Self = serde_json::from_str(text)
-            .map_err(|e| Error::new(doing(), e.to_string()).advise("Record it again: dbtune bench --before -o FILE"))?;
+        let baseline: Self = serde_json::from_str(text).map_err(|e| {
+            Error::new(doing(), e.to_string())
+                .advise("Record it again: dbtune bench --before -o FILE")
+        })?;
         if baseline.version == FORM {
             Ok(baseline)
         } else {

@@ -63,11 +63,11 @@ pub struct Measured {
 
 /// Compares the two sides of one query.
 pub fn compare(measured: &Measured, gate: &Gate) -> Comparison {
-    let (b, a) = (
-        Lat::new(&measured.before),
-        Lat::new(&measured.after),
+    let (b, a) = (Lat::new(&measured.before), Lat::new(&measured.after));
+    let (before, after) = (
+        b.side(&measured.before, gate),
+        a.side(&measured.after, gate),
     );
-    let (before, after) = (b.side(&measured.before, gate), a.side(&measured.after, gate));
     let mut reasons = Vec::new();
     let verdict = verdict(measured, gate, &b, &a, &mut reasons);
     Comparison {
@@ -139,7 +139,8 @@ impl Lat {
         };
         let complete = self.values.len() - self.timeouts;
         #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
-        let mean = self.values.iter().filter(|v| v.is_finite()).sum::<f64>() / complete.max(1) as f64;
+        let mean =
+            self.values.iter().filter(|v| v.is_finite()).sum::<f64>() / complete.max(1) as f64;
         Side {
             samples: self.values.len() as u64,
             timeouts: samples.timeouts,

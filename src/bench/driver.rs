@@ -28,7 +28,9 @@ impl Side {
         Ok(Self {
             session: Session::connect(target, "bench").await?,
             limits,
-            tracks: std::iter::repeat_with(Track::default).take(queries).collect(),
+            tracks: std::iter::repeat_with(Track::default)
+                .take(queries)
+                .collect(),
         })
     }
 
@@ -55,7 +57,10 @@ impl Side {
     }
 
     async fn look(&self, track: &mut Track, query: &Query) -> Result<()> {
-        track.prepared = Some(self.within(query, self.session.prepare_query(query)).await?);
+        track.prepared = Some(
+            self.within(query, self.session.prepare_query(query))
+                .await?,
+        );
         let planned = explain(&self.session, query, 0, Explain::Plan);
         let plan = self.within(query, planned).await?;
         track.samples.plan = Some(plan.shape());

@@ -142,7 +142,10 @@ impl Goal {
         let each = |f: &dyn Fn(f64) -> usize| {
             sides
                 .iter()
-                .map(|side| side.track(at).map_or(0, |t| if t.runs() { f(t.estimate_ms) } else { 0 }))
+                .map(|side| {
+                    side.track(at)
+                        .map_or(0, |t| if t.runs() { f(t.estimate_ms) } else { 0 })
+                })
                 .collect::<Vec<_>>()
         };
         Self {
@@ -203,7 +206,11 @@ async fn visit(
             continue;
         };
         let missing = wanted.saturating_sub(track.count());
-        let block = if track.estimate_ms > LONG_MS { 1 } else { BLOCK };
+        let block = if track.estimate_ms > LONG_MS {
+            1
+        } else {
+            BLOCK
+        };
         if missing > 0 {
             side.block(at, query, missing.min(block)).await?;
             ran = true;

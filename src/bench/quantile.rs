@@ -35,7 +35,7 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
 
 /// A value that the `q` quantile of sorted values reaches with a confidence of about 97 %: the order statistic two standard
 /// deviations below it.
-pub fn quantile_at_least(sorted: &[f64], q: f64) -> f64 {
+pub(super) fn quantile_at_least(sorted: &[f64], q: f64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
     let n = sorted.len() as f64;
     let below = 2.0 * (n * q * (1.0 - q)).sqrt() / n.max(1.0);
@@ -43,7 +43,7 @@ pub fn quantile_at_least(sorted: &[f64], q: f64) -> f64 {
 }
 
 /// Sorted copy; latencies are never NaN.
-pub fn sorted(values: &[f64]) -> Vec<f64> {
+pub(super) fn sorted(values: &[f64]) -> Vec<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values
@@ -123,7 +123,7 @@ fn extremes(before: &[f64], after: &[f64]) -> (f64, f64) {
 }
 
 /// `over / under`, where both may be cut off (infinite).
-pub fn ratio(over: f64, under: f64) -> f64 {
+pub(super) fn ratio(over: f64, under: f64) -> f64 {
     match (over.is_finite(), under.is_finite()) {
         (true, true) => over / under.max(1e-6),
         (true, false) => 0.0,
@@ -167,7 +167,10 @@ mod tests {
         let mut alarms = 0;
         for seed in 0..50 {
             let (b, a) = (noisy(seed, 200, 10.0), noisy(seed + 1000, 200, 10.0));
-            let blocks = |values| Blocks { values, sizes: &sizes };
+            let blocks = |values| Blocks {
+                values,
+                sizes: &sizes,
+            };
             let (low, high) = ratio_interval(blocks(&b), blocks(&a), 0.95, 0.01);
             assert!(low < high);
             alarms += usize::from(low > 1.1 || high < 0.9);
@@ -183,8 +186,14 @@ mod tests {
         let (b, a) = ([10.0, 12.0, 11.0], [11.0, 14.0, 10.0]);
         let sizes = [1, 1, 1];
         let (low, high) = ratio_interval(
-            Blocks { values: &b, sizes: &sizes },
-            Blocks { values: &a, sizes: &sizes },
+            Blocks {
+                values: &b,
+                sizes: &sizes,
+            },
+            Blocks {
+                values: &a,
+                sizes: &sizes,
+            },
             0.95,
             0.01,
         );

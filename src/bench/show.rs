@@ -83,7 +83,16 @@ pub fn report(judged: &Judged, gate: &Gate) -> Report {
 
 fn grid(comparisons: &[Comparison]) -> Grid {
     let mut grid = Grid::new(
-        &["query", "p95 before", "after", "gain", "rows", "buffers", "plan", ""],
+        &[
+            "query",
+            "p95 before",
+            "after",
+            "gain",
+            "rows",
+            "buffers",
+            "plan",
+            "",
+        ],
         &["p95 before", "after", "gain", "rows", "buffers"],
     );
     grid.rows = comparisons
@@ -136,7 +145,11 @@ fn gain(comparison: &Comparison) -> String {
     if comparison.verdict == Verdict::Differs {
         return "–".to_owned();
     }
-    let open = if is_open(&comparison.before) { "> " } else { "" };
+    let open = if is_open(&comparison.before) {
+        "> "
+    } else {
+        ""
+    };
     match comparison.gain {
         gain if gain >= 10.0 => format!("{open}{gain:.0}×"),
         gain => format!("{open}{gain:.2}×"),

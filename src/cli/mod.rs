@@ -5,8 +5,15 @@ use crate::model::Report;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
+mod apply;
+mod duration;
 mod exit;
+mod given;
+mod migrating;
 mod progress;
+mod propose;
+mod rollback;
+mod status;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
 pub use progress::Progress;
@@ -54,7 +61,13 @@ fn formats() -> clap::builder::PossibleValuesParser {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    Apply(apply::Args),
+    Status(status::Args),
+    Rollback(rollback::Args),
+    /// Propose indexes and policy rewrites, tried as the personas that run the queries
+    Propose(propose::Args),
+}
 
 /// What every command is given: the edge of the process, read once.
 pub struct Context {
@@ -80,8 +93,13 @@ impl Context {
 }
 
 /// Runs one command to its report.
-pub async fn run(command: Command, _context: &Context) -> anyhow::Result<Report> {
-    match command {}
+pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> {
+    match command {
+        Command::Apply(args) => apply::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Rollback(args) => rollback::run(args, context).await,
+        Command::Propose(args) => propose::run(args, context).await,
+    }
 }
 
 /// Columns of the terminal on standard output; `None` where it is none.

@@ -19,6 +19,17 @@ pub struct Script {
     pub no_transaction: bool,
 }
 
+impl Script {
+    /// Reads from the text whether it runs outside a transaction, as sqlx does: by the bytes at its very start.
+    pub fn new(sql: impl Into<String>) -> Self {
+        let sql = sql.into();
+        Self {
+            no_transaction: sql.starts_with("-- no-transaction"),
+            sql,
+        }
+    }
+}
+
 impl Migration {
     /// `20240101120000_slug`, for messages.
     pub fn label(&self) -> String {

@@ -37,7 +37,10 @@ pub enum Block {
     Heading(String),
     Text(String),
     Table(Grid),
-    Code { language: String, text: String },
+    Code {
+        language: String,
+        text: String,
+    },
     /// Drawn where the format can draw; the others show the same numbers in a table beside it.
     Chart(Chart),
 }

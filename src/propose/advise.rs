@@ -5,7 +5,7 @@ use super::lab::Lab;
 use super::policies::{Reads, Rewritable, rewritable, touched};
 use super::repair::{self, Trial};
 use super::report::{self, InUse};
-use super::select::{Chosen, select};
+use super::select::select;
 use super::timing::time_all;
 use crate::model::{Basis, Catalog, Estimate, Gap, Name, Proposal, Query, Workload};
 use crate::sql::access::deleted_from;
@@ -96,20 +96,20 @@ async fn on_clone<L: Lab>(
     let foreign = candidates::foreign_keys(&tuned, &referenced);
     candidates.retain(|c| foreign.iter().all(|f| f.name != c.name));
     for index in select(lab, queries, &candidates, &mut advice.gaps).await? {
-        trial.index(lab, index, false).await?;
-    }
-    for spec in foreign {
-        let chosen = Chosen {
-            spec,
-            bytes: 0,
-            costs: BTreeMap::new(),
-        };
-        trial.index(lab, chosen, true).await?;
+        trial.index(lab, index).await?;
     }
     lab.settle().await?;
     progress("with everything");
     trial.after = time_all(lab, queries, options.draws, &mut advice.gaps, progress).await;
     repair::repair(lab, &mut trial, options.draws, progress).await?;
+    progress("what no plan shows");
+    let mut unseen = foreign;
+    unseen.extend(candidates::in_functions(&tuned, &reads));
+    for spec in unseen {
+        trial.index_by_clock(lab, spec, options.draws).await?;
+    }
+    progress("leaving out what helps nobody");
+    repair::prune(lab, &mut trial, options.draws).await?;
     let costs_after = plan_costs(lab, queries).await;
     let used = indexes_in_use(lab, queries, catalog).await;
     advice.queries = report::estimates(queries, &costs_before, &costs_after, &trial);
@@ -176,13 +176,12 @@ async fn indexes_in_use<L: Lab>(lab: &mut L, queries: &[Query], catalog: &Catalo
             let Ok(plan) = lab.plan(query, draw).await else {
                 continue;
             };
+            used.names.extend(plan.indexes_used());
             for node in plan.nodes() {
-                let (Some(index), Some(relation)) = (&node.index, &node.relation) else {
-                    continue;
-                };
-                used.names.insert(index.clone());
-                used.partitioned
-                    .extend(new_index_of_partition(catalog, relation, index));
+                if let (Some(index), Some(relation)) = (&node.index, &node.relation) {
+                    used.partitioned
+                        .extend(new_index_of_partition(catalog, relation, index));
+                }
             }
         }
     }

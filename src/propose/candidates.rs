@@ -60,6 +60,35 @@ pub(super) fn foreign_keys(catalog: &Catalog, referenced: &BTreeSet<Name>) -> Ve
     found
 }
 
+/// Indexes for what functions look up: a function that is not inlined shows in no plan.
+pub(super) fn in_functions(catalog: &Catalog, reads: &Reads) -> Vec<IndexSpec> {
+    let mut found = BTreeSet::new();
+    for (name, table) in &catalog.tables {
+        if table.row_estimate() < SMALL_TABLE_ROWS || table.partition_of.is_some() {
+            continue;
+        }
+        for access in reads.in_functions(name) {
+            let mut keys = ascending_all(&access.equals);
+            keys.extend(ascending_all(&access.returns));
+            keys.dedup_by(|a, b| a.column == b.column);
+            keys.retain(|k| indexable(table, &k.column));
+            keys.truncate(MOST_KEYS);
+            let shape = Shape {
+                keys,
+                predicate: None,
+            };
+            let first = Shape {
+                keys: shape.keys.iter().take(1).cloned().collect(),
+                predicate: None,
+            };
+            if !access.equals.is_empty() && !shape.keys.is_empty() && !is_served(table, &first) {
+                found.insert(spec(name, shape));
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
 /// Keys and predicate, before it has a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Shape {

@@ -120,6 +120,7 @@ pub(super) struct Reads {
     statements: BTreeMap<Name, Vec<Access>>,
     policies: BTreeMap<Name, Vec<Access>>,
     inner: BTreeMap<Name, Vec<Access>>,
+    functions: BTreeMap<Name, Vec<Access>>,
 }
 
 impl Reads {
@@ -152,7 +153,7 @@ impl Reads {
         for function in &catalog.functions {
             if function.extension.is_none() {
                 for access in of_function_body(&function.body, catalog) {
-                    put(&mut reads.inner, access);
+                    put(&mut reads.functions, access);
                 }
             }
         }
@@ -172,7 +173,13 @@ impl Reads {
             .get(table)
             .into_iter()
             .chain(self.inner.get(table))
+            .chain(self.functions.get(table))
             .flatten()
+    }
+
+    /// How the bodies of functions read `table`.
+    pub(super) fn in_functions(&self, table: &Name) -> impl Iterator<Item = &Access> {
+        self.functions.get(table).into_iter().flatten()
     }
 }
 

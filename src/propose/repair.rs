@@ -4,9 +4,10 @@ use super::advise::readers;
 use super::lab::Lab;
 use super::policies::Rewritable;
 use super::select::Chosen;
-use super::timing::{Timings, score, slower};
-use crate::model::{Catalog, Change, Gap, Query};
-use std::collections::BTreeSet;
+use super::timing::{Timings, is_faster, score, slower};
+use crate::model::{Catalog, Change, Gap, IndexSpec, Query};
+use crate::sql::access::deleted_from;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often the trial is gone over: one repair may uncover another.
 const ROUNDS: usize = 3;
@@ -19,8 +20,8 @@ pub(super) struct Trial<'a> {
     /// Each policy with the form it has now.
     pub policies: Vec<(Rewritable, usize)>,
     pub indexes: Vec<Chosen>,
-    /// Names of indexes made for foreign keys, which no plan shows.
-    pub for_foreign_keys: BTreeSet<String>,
+    /// Names of indexes that no plan shows: for foreign keys and inside functions.
+    pub unseen: BTreeSet<String>,
     functions: BTreeSet<String>,
 }
 
@@ -33,7 +34,7 @@ impl<'a> Trial<'a> {
             after: Timings::new(),
             policies: Vec::new(),
             indexes: Vec::new(),
-            for_foreign_keys: BTreeSet::new(),
+            unseen: BTreeSet::new(),
             functions: BTreeSet::new(),
         }
     }
@@ -66,13 +67,47 @@ impl<'a> Trial<'a> {
         &mut self,
         lab: &mut L,
         index: Chosen,
-        foreign_key: bool,
     ) -> Result<(), L::Error> {
         lab.make(&Change::CreateIndex(index.spec.clone())).await?;
-        if foreign_key {
-            self.for_foreign_keys.insert(index.spec.name.clone());
-        }
         self.indexes.push(index);
+        Ok(())
+    }
+
+    /// Makes an index that no plan shows, and keeps it where the clock says so.
+    pub(super) async fn index_by_clock<L: Lab>(
+        &mut self,
+        lab: &mut L,
+        spec: IndexSpec,
+        draws: usize,
+    ) -> Result<(), L::Error> {
+        let mut affected = readers(self.queries, &spec.table, self.catalog);
+        // A DELETE finds the referencing rows by a trigger, so it does not name their table.
+        affected.extend(
+            self.queries
+                .iter()
+                .filter(|q| {
+                    let from = deleted_from(&q.sql, self.catalog);
+                    self.catalog.table(&spec.table).is_some_and(|t| {
+                        t.foreign_keys.iter().any(|k| from.contains(&k.references))
+                    })
+                })
+                .map(|q| q.id.clone()),
+        );
+        // Both sides are timed now: the machine may have changed its pace since.
+        let without = self.retime(lab, &affected, draws).await?;
+        lab.make(&Change::CreateIndex(spec.clone())).await?;
+        let with = self.retime(lab, &affected, draws).await?;
+        self.after = without;
+        if !is_better(self, &affected, &with) {
+            return lab.make(&Change::DropIndex(spec)).await;
+        }
+        self.after = with;
+        self.unseen.insert(spec.name.clone());
+        self.indexes.push(Chosen {
+            spec,
+            bytes: 0,
+            costs: BTreeMap::new(),
+        });
         Ok(())
     }
 
@@ -104,6 +139,16 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
+    /// Whether one of these queries is faster than it was, by more than noise.
+    fn helps_any(&self, ids: &BTreeSet<String>) -> bool {
+        ids.iter().any(|id| {
+            self.before
+                .get(id)
+                .zip(self.after.get(id))
+                .is_some_and(|(was, is)| is_faster(was, is))
+        })
+    }
+
     async fn retime<L: Lab>(
         &self,
         lab: &mut L,
@@ -127,7 +172,6 @@ pub(super) async fn repair<L: Lab>(
     draws: usize,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(), L::Error> {
-    drop_unhelpful_foreign_keys(lab, trial).await?;
     for _ in 0..ROUNDS {
         let mut after = std::mem::take(&mut trial.after);
         let bad = slower(lab, trial.queries, &trial.before, &mut after, draws).await;
@@ -201,9 +245,10 @@ async fn repair_indexes<L: Lab>(
     Ok(false)
 }
 
+/// A gain within the noise of a handful of runs is none.
+const LEAST_GAIN: f64 = 0.05;
+
 fn is_better(trial: &Trial<'_>, affected: &BTreeSet<String>, now: &Timings) -> bool {
-    // A gain within the noise of a handful of runs is none.
-    const LEAST_GAIN: f64 = 0.05;
     let weight: f64 = trial
         .queries
         .iter()
@@ -214,28 +259,42 @@ fn is_better(trial: &Trial<'_>, affected: &BTreeSet<String>, now: &Timings) -> b
         < score(trial.queries, affected, &trial.after) - LEAST_GAIN * weight.min(1.0)
 }
 
-/// An index for a foreign key shows in no plan: the trigger that uses it does not. So the clock decides.
-async fn drop_unhelpful_foreign_keys<L: Lab>(
+/// Takes back what helps no query it was made for. A policy that no query of the workload reads keeps its rewrite:
+/// that it calls a function once a row is reason enough.
+pub(super) async fn prune<L: Lab>(
     lab: &mut L,
     trial: &mut Trial<'_>,
+    draws: usize,
 ) -> Result<(), L::Error> {
-    let helped = trial.queries.iter().any(|query| {
-        !crate::sql::access::deleted_from(&query.sql, trial.catalog).is_empty()
-            && trial
-                .before
-                .get(&query.id)
-                .zip(trial.after.get(&query.id))
-                .is_some_and(|(was, is)| is.ms() < was.ms() * 0.9)
-    });
-    if helped {
-        return Ok(());
+    for at in 0..trial.policies.len() {
+        let Some((policy, form)) = trial.policies.get(at).cloned() else {
+            break;
+        };
+        let affected = readers(trial.queries, &policy.table, trial.catalog);
+        if form == 0 || affected.is_empty() || trial.helps_any(&affected) {
+            continue;
+        }
+        trial.move_policy(lab, &policy, form, 0).await?;
+        let now = trial.retime(lab, &affected, draws).await?;
+        let missed = score(trial.queries, &affected, &now)
+            > score(trial.queries, &affected, &trial.after) + LEAST_GAIN;
+        if missed {
+            trial.move_policy(lab, &policy, 0, form).await?;
+            continue;
+        }
+        trial.after = now;
+        if let Some(entry) = trial.policies.get_mut(at) {
+            entry.1 = 0;
+        }
     }
-    let names = std::mem::take(&mut trial.for_foreign_keys);
-    let (unhelpful, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut trial.indexes)
+    let (useful, idle): (Vec<_>, Vec<_>) = std::mem::take(&mut trial.indexes)
         .into_iter()
-        .partition(|i| names.contains(&i.spec.name));
-    trial.indexes = rest;
-    for index in unhelpful {
+        .partition(|i| {
+            trial.unseen.contains(&i.spec.name)
+                || trial.helps_any(&i.costs.keys().cloned().collect())
+        });
+    trial.indexes = useful;
+    for index in idle {
         lab.make(&Change::DropIndex(index.spec)).await?;
     }
     Ok(())

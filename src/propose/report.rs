@@ -48,7 +48,7 @@ pub(super) fn proposals(
     let mut made: Vec<Proposal> = trial
         .indexes
         .iter()
-        .filter(|i| is_used(i, used) || trial.for_foreign_keys.contains(&i.spec.name))
+        .filter(|i| is_used(i, used) || trial.unseen.contains(&i.spec.name))
         .map(|index| of_index(index, trial, estimates, basis))
         .collect();
     let mut functions = BTreeSet::new();
@@ -72,10 +72,10 @@ fn is_used(index: &Chosen, used: &InUse) -> bool {
 }
 
 fn of_index(index: &Chosen, trial: &Trial<'_>, estimates: &[Estimate], basis: Basis) -> Proposal {
-    let foreign = trial.for_foreign_keys.contains(&index.spec.name);
-    let reason = if foreign {
+    let unseen = trial.unseen.contains(&index.spec.name);
+    let reason = if unseen {
         format!(
-            "A DELETE of a referenced row looks for its children in {} by this foreign key; without an index it reads the whole table each time.",
+            "Serves look-ups in {} that no plan shows: inside functions, or by the triggers of a foreign key. Kept because the queries ran faster with it.",
             index.spec.table
         )
     } else {
@@ -90,7 +90,7 @@ fn of_index(index: &Chosen, trial: &Trial<'_>, estimates: &[Estimate], basis: Ba
             ),
         }
     };
-    let ids: BTreeSet<String> = if foreign {
+    let ids: BTreeSet<String> = if unseen {
         readers(trial.queries, &index.spec.table, trial.catalog)
     } else {
         index.costs.keys().cloned().collect()
@@ -98,14 +98,7 @@ fn of_index(index: &Chosen, trial: &Trial<'_>, estimates: &[Estimate], basis: Ba
     Proposal {
         slug: index.spec.name.clone(),
         changes: vec![Change::CreateIndex(index.spec.clone())],
-        rules: vec![
-            if foreign {
-                "unindexed-foreign-key"
-            } else {
-                "unindexed-policy-column"
-            }
-            .to_owned(),
-        ],
+        rules: vec!["unindexed-policy-column".to_owned()],
         reason,
         estimates: estimates
             .iter()

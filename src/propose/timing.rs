@@ -11,6 +11,10 @@ pub(super) type Timings = BTreeMap<String, Timing>;
 const SLOWER: f64 = 1.20;
 /// … and so many milliseconds.
 const SLOWER_MS: f64 = 0.5;
+/// A gain of less than this factor …
+const FASTER: f64 = 1.2;
+/// … or of fewer milliseconds is not worth an index.
+const FASTER_MS: f64 = 0.1;
 /// Below this, differences between times are noise to a score.
 const FLOOR_MS: f64 = 0.05;
 
@@ -59,6 +63,12 @@ pub(super) fn both_ms(before: &Timing, after: &Timing) -> (f64, f64) {
 pub(super) fn is_slower(before: &Timing, after: &Timing) -> bool {
     let (was, is) = both_ms(before, after);
     !before.timed_out && (after.timed_out || is > was * SLOWER + SLOWER_MS)
+}
+
+/// Faster by enough to be worth a change of the schema.
+pub(super) fn is_faster(before: &Timing, after: &Timing) -> bool {
+    let (was, is) = both_ms(before, after);
+    is * FASTER < was && was - is > FASTER_MS
 }
 
 /// Ids of the queries that got slower, the worst first. Each is timed once more before it is called so.

@@ -1,12 +1,14 @@
 //! The wall around `pg_query`: everything that reads or writes SQL text.
 
 pub mod access;
-pub mod ddl;
 pub mod body;
+pub mod ddl;
+pub mod lock;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
 pub mod scope;
+pub mod script;
 mod single;
 pub mod tree;
 

@@ -6,8 +6,12 @@
 
 mod benching;
 mod layers;
-mod seed;
+mod migrate_ground;
+mod migrate_round_trip;
 mod planning;
+mod seed;
+mod seed_clinic;
+mod seed_derive;
 mod server;
 mod tenants;
 mod throwaway;

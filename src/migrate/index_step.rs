@@ -1,0 +1,366 @@
+//! A statement that runs outside a transaction. Whether an index is there is asked of the catalog, before and after.
+
+use super::event::Event;
+use super::plan::{Direction, Task};
+use super::runner::{Runner, back_off, gives_way, is_lost};
+use crate::db::{Error, IndexFacts, Result, state};
+use crate::model::Name;
+use crate::sql::ddl::{self, Build};
+use crate::sql::quote;
+use crate::sql::script::{Kind, Statement};
+use std::time::{Duration, Instant};
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a stopped run goes on cleaning up.
+const LAST_EFFORT: Duration = Duration::from_secs(10);
+
+impl Runner<'_> {
+    /// Runs the one statement of `task`; the ledger is written by the caller.
+    pub(super) async fn outside_transaction(&mut self, task: &Task) -> Result<()> {
+        let Some(statement) = task.statements.first() else {
+            return self.begin_step(task).await;
+        };
+        match &statement.kind {
+            Kind::CreateIndexConcurrently {
+                table,
+                index: Some(index),
+                if_not_exists,
+                expression,
+            } => {
+                self.build(task, statement, (table, index), *if_not_exists)
+                    .await?;
+                if *expression {
+                    self.analyze(table).await;
+                }
+                Ok(())
+            }
+            Kind::DropIndexConcurrently { index, if_exists } => {
+                self.drop_concurrently(task, statement, index, *if_exists)
+                    .await
+            }
+            Kind::ReindexConcurrently { name, is_table } => {
+                self.reindex(task, statement, name, *is_table).await
+            }
+            _ => self.plainly(task, statement).await,
+        }
+    }
+
+    /// Written down before it runs, so that a restart knows whose the remains are.
+    async fn begin_step(&mut self, task: &Task) -> Result<()> {
+        let texts = (task.up.as_str(), task.down.as_deref());
+        match task.direction {
+            Direction::Up => {
+                self.writer
+                    .put_step(
+                        task.version,
+                        &task.slug,
+                        texts,
+                        &task.checksum,
+                        state::APPLYING,
+                    )
+                    .await
+            }
+            Direction::Down => {
+                self.writer
+                    .mark_reverting(task.version, &task.slug, texts, &task.checksum)
+                    .await
+            }
+        }
+    }
+
+    /// Takes the note of [`Runner::begin_step`] back, where the statement left nothing behind.
+    async fn forget_step(&mut self, task: &Task) -> Result<()> {
+        match task.direction {
+            Direction::Up => self.writer.forget_applying(task.version).await,
+            Direction::Down => self.writer.unmark_reverting(task.version).await,
+        }
+    }
+
+    async fn build(
+        &mut self,
+        task: &Task,
+        statement: &Statement,
+        (table, index): (&Name, &str),
+        if_not_exists: bool,
+    ) -> Result<()> {
+        if !task.resumed {
+            match self.watch.index_on(table, index).await? {
+                None => {}
+                Some(there) if there.valid && if_not_exists => {
+                    self.note(format!(
+                        "{}: index {} was there already and was left as it is",
+                        task.label(),
+                        there.name
+                    ));
+                    return self.begin_step(task).await;
+                }
+                Some(there) => return Err(not_ours(task, &there)),
+            }
+            self.begin_step(task).await?;
+        }
+        let begun = Instant::now();
+        for attempt in 1.. {
+            match self.watch.index_on(table, index).await? {
+                Some(there) if there.valid => return Ok(()),
+                // The step was written down before the index appeared: it is what an earlier attempt left behind.
+                Some(there) => self.clean(&there.name).await?,
+                None => {}
+            }
+            if self.interrupted() {
+                self.forget_step(task).await?;
+                return Err(stopped());
+            }
+            self.writer
+                .limit_locks(self.options.build_timeout, false)
+                .await?;
+            let Err(error) = self.run_statement(task, statement).await else {
+                continue;
+            };
+            if is_lost(&error) {
+                return Err(error);
+            }
+            if error.is("42P07") {
+                self.forget_step(task).await?;
+                return Err(error.advise(
+                    "Somebody else made an index of this name at the same moment. Look at it, drop it or rename yours.",
+                ));
+            }
+            if let Some(there) = self.watch.index_on(table, index).await? {
+                self.clean(&there.name).await?;
+            }
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
+                self.forget_step(task).await?;
+                return Err(explain(error, index));
+            }
+            self.pause(attempt, &error).await;
+        }
+        Ok(())
+    }
+
+    async fn drop_concurrently(
+        &mut self,
+        task: &Task,
+        statement: &Statement,
+        index: &Name,
+        if_exists: bool,
+    ) -> Result<()> {
+        let there = self.watch.index_named(index).await?;
+        if there.is_none() && !task.resumed && !if_exists {
+            // The server says best what is missing.
+            return self.run_statement(task, statement).await;
+        }
+        self.begin_step(task).await?;
+        let was_valid = there.is_some_and(|i| i.valid);
+        let begun = Instant::now();
+        for attempt in 1.. {
+            let Some(now) = self.watch.index_named(index).await? else {
+                return Ok(());
+            };
+            self.writer
+                .limit_locks(self.options.build_timeout, false)
+                .await?;
+            let Err(error) = self.run_statement(task, statement).await else {
+                continue;
+            };
+            if is_lost(&error) {
+                return Err(error);
+            }
+            let untouched = self
+                .watch
+                .index_named(&now.name)
+                .await?
+                .is_some_and(|i| i.valid && was_valid);
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
+                if untouched {
+                    self.forget_step(task).await?;
+                }
+                return Err(error);
+            }
+            self.pause(attempt, &error).await;
+        }
+        Ok(())
+    }
+
+    async fn reindex(
+        &mut self,
+        task: &Task,
+        statement: &Statement,
+        name: &Name,
+        is_table: bool,
+    ) -> Result<()> {
+        let before: Vec<Name> = if task.resumed {
+            Vec::new()
+        } else {
+            let there = self.leftovers(name, is_table).await?;
+            there.into_iter().map(|i| i.name).collect()
+        };
+        for name in &before {
+            self.note(format!(
+                "index {name} is left over from an earlier REINDEX that was not dbtune's: drop index concurrently {};",
+                quote::name(name)
+            ));
+        }
+        self.begin_step(task).await?;
+        let begun = Instant::now();
+        for attempt in 1.. {
+            for left in self.leftovers(name, is_table).await? {
+                if !before.contains(&left.name) {
+                    self.clean(&left.name).await?;
+                }
+            }
+            self.writer
+                .limit_locks(self.options.build_timeout, false)
+                .await?;
+            let Err(error) = self.run_statement(task, statement).await else {
+                break;
+            };
+            if is_lost(&error) {
+                return Err(error);
+            }
+            for left in self.leftovers(name, is_table).await? {
+                if !before.contains(&left.name) {
+                    self.clean(&left.name).await?;
+                }
+            }
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
+                self.forget_step(task).await?;
+                return Err(error);
+            }
+            self.pause(attempt, &error).await;
+        }
+        Ok(())
+    }
+
+    /// Invalid indexes that a REINDEX CONCURRENTLY of `name` leaves behind.
+    async fn leftovers(&self, name: &Name, is_table: bool) -> Result<Vec<IndexFacts>> {
+        let all = self.watch.invalid_indexes().await?;
+        let left = all.into_iter().filter(|i| {
+            let suffixed = ["_ccnew", "_ccold"]
+                .iter()
+                .find_map(|suffix| i.name.name.rsplit_once(suffix));
+            match suffixed {
+                None => false,
+                Some(_) if is_table => i.table.name == name.name,
+                Some((base, _)) => name.name.starts_with(base),
+            }
+        });
+        Ok(left.collect())
+    }
+
+    /// VACUUM and the like: nothing to look up afterwards, so a run that was cut short does it again.
+    async fn plainly(&mut self, task: &Task, statement: &Statement) -> Result<()> {
+        self.begin_step(task).await?;
+        let begun = Instant::now();
+        for attempt in 1.. {
+            self.writer
+                .limit_locks(self.options.lock_timeout, false)
+                .await?;
+            let Err(error) = self.run_statement(task, statement).await else {
+                break;
+            };
+            if is_lost(&error) {
+                return Err(error);
+            }
+            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            {
+                if task.resumed {
+                    return Err(error.advise(
+                        "An earlier run was cut short in this statement, and it may have taken effect then. Look, and undo it if so.",
+                    ));
+                }
+                self.forget_step(task).await?;
+                return Err(error);
+            }
+            self.pause(attempt, &error).await;
+        }
+        Ok(())
+    }
+
+    /// Drops an index that is not whole, until it is gone. A drop that gave way leaves it half dropped.
+    async fn clean(&mut self, index: &Name) -> Result<()> {
+        self.tell(Event::Cleaning(index));
+        let sql = ddl::drop_index(index, Build::Concurrently);
+        let begun = Instant::now();
+        for attempt in 1.. {
+            let stopping = self.interrupted();
+            let (patience, limit) = if stopping {
+                (LAST_EFFORT, LAST_EFFORT.min(self.options.build_timeout))
+            } else {
+                (self.options.retry_for, self.options.build_timeout)
+            };
+            self.writer.limit_locks(limit, false).await?;
+            let doing = format!("drop the unfinished index {index}");
+            let Err(error) = self.execute_regardless(&doing, &sql).await else {
+                break;
+            };
+            // A cancel meant for the statement before may arrive late.
+            let again = gives_way(&error) || error.is("57014");
+            if !again || begun.elapsed() > patience {
+                return Err(
+                    error.advise(format!("{};", ddl::drop_index(index, Build::Concurrently)))
+                );
+            }
+            self.tell(Event::Retry {
+                reason: &error.message,
+                after: back_off(attempt, LONGEST_PAUSE),
+            });
+            tokio::time::sleep(back_off(attempt, Duration::from_secs(1))).await;
+        }
+        Ok(())
+    }
+
+    /// The planner knows nothing of a new expression before its table was analysed.
+    async fn analyze(&mut self, table: &Name) {
+        let sql = format!("analyze {}", quote::name(table));
+        if let Err(error) = self
+            .execute("gather statistics of an expression", &sql)
+            .await
+        {
+            self.note(format!("{error}; run it later: {sql};"));
+        }
+    }
+
+    async fn pause(&mut self, attempt: u32, error: &Error) {
+        let after = back_off(attempt, LONGEST_PAUSE);
+        self.tell(Event::Retry {
+            reason: &error.message,
+            after,
+        });
+        self.sleep(after).await;
+    }
+}
+
+fn stopped() -> Error {
+    Error::new("go on", "told to stop")
+}
+
+fn not_ours(task: &Task, there: &IndexFacts) -> Error {
+    let name = quote::name(&there.name);
+    let doing = format!("begin {}", task.label());
+    if there.valid {
+        Error::new(doing, format!("index {} is there already", there.name)).advise(format!(
+            "If it is what you want, write `if not exists` or rename it; else: drop index concurrently {name};"
+        ))
+    } else {
+        Error::new(
+            doing,
+            format!(
+                "index {} is there and invalid, and dbtune did not make it: IF NOT EXISTS would take it for done",
+                there.name
+            ),
+        )
+        .advise(format!("See that nobody builds it now, then: drop index concurrently {name};"))
+    }
+}
+
+fn explain(error: Error, index: &str) -> Error {
+    if error.is("23505") {
+        return error.advise(format!(
+            "The table holds duplicates, so unique index \"{index}\" cannot be. Find them with GROUP BY … HAVING count(*) > 1, mend them and apply again; the unfinished index was dropped."
+        ));
+    }
+    error
+}

@@ -1,0 +1,30 @@
+//! Versioned migrations in sqlx's format: read, planned, applied and taken back without stopping writers.
+//!
+//! [`apply`] and [`rollback`] are one loop run in two directions. What was done is in two ledgers: sqlx's own table, so
+//! that sqlx-cli and `sqlx::migrate!` go on working, and `dbtune.steps`, which holds the text of each step and is
+//! written before and after it. A restart looks at the catalog, not at what was believed.
+
+mod check;
+mod event;
+mod files;
+mod index_step;
+mod outcome;
+mod plan;
+mod preflight;
+mod problem;
+mod render;
+mod run;
+mod runner;
+mod status;
+mod transaction;
+
+pub use crate::db::{OWN_SCHEMA, SQLX_TABLE};
+pub use event::{Event, Interrupt, Interrupter};
+pub use files::{Entry, Folder, next_version, write};
+pub use outcome::{Done, Options, Outcome, Reason, Stop};
+pub use plan::{Back, Direction, Forward, Task};
+pub use preflight::{Preview, PreviewStep, preview};
+pub use problem::Problem;
+pub use render::render;
+pub use run::{apply, rollback, rollback_plan};
+pub use status::{Line, State, Status, status};

@@ -1,0 +1,358 @@
+//! From a folder and a ledger to the steps to run, in order. Pure.
+
+use super::check;
+use super::files::{Entry, Folder};
+use super::problem::Problem;
+use crate::db::{Applied, Step, checksum, state};
+use crate::model::Script;
+use crate::sql::script::Statement;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Up,
+    Down,
+}
+
+/// One migration to run, forwards or backwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub version: i64,
+    pub slug: String,
+    pub direction: Direction,
+    /// Whether all of it runs in one transaction.
+    pub transaction: bool,
+    pub statements: Vec<Statement>,
+    pub up: String,
+    pub down: Option<String>,
+    /// Of `up`.
+    pub checksum: Vec<u8>,
+    /// An earlier run ended in the middle of it.
+    pub resumed: bool,
+}
+
+impl Task {
+    pub fn label(&self) -> String {
+        format!("{}_{}", self.version, self.slug)
+    }
+
+    /// The text that runs.
+    pub fn text(&self) -> &str {
+        match self.direction {
+            Direction::Up => &self.up,
+            Direction::Down => self.down.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+/// What both ledgers hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    pub applied: Vec<Applied>,
+    pub steps: Vec<Step>,
+}
+
+impl Ledger {
+    pub(super) fn applied(&self, version: i64) -> Option<&Applied> {
+        self.applied.iter().find(|a| a.version == version)
+    }
+
+    pub(super) fn step(&self, version: i64) -> Option<&Step> {
+        self.steps.iter().find(|s| s.version == version)
+    }
+
+    /// The step's own record, where it is of the text that the ledger says was applied.
+    pub(super) fn true_step(&self, version: i64) -> Option<&Step> {
+        let applied = self.applied(version);
+        self.step(version)
+            .filter(|s| applied.is_none_or(|a| a.checksum == s.checksum))
+    }
+
+    /// Steps of which a part may be in the database, and that do not count as applied.
+    pub(super) fn half_applied(&self) -> impl Iterator<Item = &Step> {
+        self.steps
+            .iter()
+            .filter(|s| s.state != state::APPLIED && self.applied(s.version).is_none())
+    }
+
+    /// Steps that were under way backwards when a run ended.
+    pub(super) fn half_reverted(&self) -> impl Iterator<Item = &Step> {
+        self.steps
+            .iter()
+            .filter(|s| s.state == state::REVERTING && self.applied(s.version).is_some())
+    }
+
+    pub(super) fn newest(&self) -> Option<i64> {
+        self.applied.iter().map(|a| a.version).max()
+    }
+}
+
+/// What `apply` lets pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forward {
+    /// The last version to apply.
+    pub to: Option<i64>,
+    /// Applied versions may be missing from the folder.
+    pub ignore_missing: bool,
+    /// Versions older than the newest applied one may be applied.
+    pub out_of_order: bool,
+}
+
+/// The pending migrations, checked.
+///
+/// # Errors
+/// Every reason not to begin.
+pub(super) fn forward(
+    folder: &Folder,
+    ledger: &Ledger,
+    rules: Forward,
+) -> Result<Vec<Task>, Vec<Problem>> {
+    let mut problems = unfit(folder, ledger, rules);
+    if let Some(to) = rules.to.filter(|to| folder.get(*to).is_none()) {
+        problems.push(Problem::new(
+            format!("--to {to}"),
+            "no migration has this version",
+        ));
+    }
+    let mut tasks = Vec::new();
+    for entry in &folder.entries {
+        let version = entry.migration.version;
+        if ledger.applied(version).is_some() || rules.to.is_some_and(|to| version > to) {
+            continue;
+        }
+        let resumed = ledger.half_applied().any(|s| s.version == version);
+        match up(entry, resumed) {
+            Ok(task) => tasks.push(task),
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() {
+        Ok(tasks)
+    } else {
+        Err(problems)
+    }
+}
+
+fn up(entry: &Entry, resumed: bool) -> Result<Task, Vec<Problem>> {
+    let migration = &entry.migration;
+    let mut problems = Vec::new();
+    let statements = check::statements(&entry.up_file, &migration.up).unwrap_or_else(|more| {
+        problems.extend(more);
+        Vec::new()
+    });
+    // A rollback at three in the morning is no time to find out.
+    if let Some(Err(more)) = migration
+        .down
+        .as_ref()
+        .map(|d| check::statements(&entry.down_file, d))
+    {
+        problems.extend(more);
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Task {
+        version: migration.version,
+        slug: migration.slug.clone(),
+        direction: Direction::Up,
+        transaction: !migration.up.no_transaction,
+        statements,
+        up: migration.up.sql.clone(),
+        down: migration.down.as_ref().map(|d| d.sql.clone()),
+        checksum: checksum(&migration.up.sql),
+        resumed,
+    })
+}
+
+/// What in folder and ledger contradicts each other.
+fn unfit(folder: &Folder, ledger: &Ledger, rules: Forward) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for applied in &ledger.applied {
+        let version = applied.version;
+        if !applied.success {
+            problems.push(Problem::new(
+                format!("version {version}"),
+                "is marked as failed in _sqlx_migrations: look what it left behind, then delete its row or set success = true",
+            ));
+        }
+        match folder.get(version) {
+            None if rules.ignore_missing => {}
+            None => problems.push(Problem::new(
+                format!("version {version} ({})", applied.description),
+                "is applied but missing from the folder: restore its files, or pass --ignore-missing if they live elsewhere",
+            )),
+            Some(entry) => problems.extend(edited(entry, &applied.checksum)),
+        }
+    }
+    for step in ledger.half_reverted() {
+        problems.push(Problem::new(
+            format!("version {}", step.version),
+            "was being taken back when a run ended: finish that first with `dbtune rollback`",
+        ));
+    }
+    for step in ledger.half_applied() {
+        let same = folder
+            .get(step.version)
+            .is_some_and(|e| checksum(&e.migration.up.sql) == step.checksum);
+        if !same {
+            problems.push(Problem::new(
+                format!("version {}", step.version),
+                "was being applied when a run ended, and its file is not the same any more: take the rest of it back with `dbtune rollback`, then apply again",
+            ));
+        }
+    }
+    if let Some(newest) = ledger.newest().filter(|_| !rules.out_of_order) {
+        for entry in &folder.entries {
+            let version = entry.migration.version;
+            let half_done = ledger.half_applied().any(|s| s.version == version);
+            if version < newest && ledger.applied(version).is_none() && !half_done {
+                problems.push(Problem::new(
+                    entry.up_file.clone(),
+                    format!("is older than version {newest}, which is applied: give it a later version, or pass --out-of-order to apply it all the same"),
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// Why `entry` is not what was applied, if it is not.
+pub(super) fn edited(entry: &Entry, recorded: &[u8]) -> Option<Problem> {
+    let text = &entry.migration.up.sql;
+    if checksum(text) == recorded {
+        return None;
+    }
+    let message = if check::only_line_ends_differ(text, recorded) {
+        "has other line ends than when it was applied: check it out as it was (git config core.autocrlf input, or `*.sql text eol=lf` in .gitattributes)"
+    } else {
+        "was edited after it was applied: restore the text that was applied (git checkout, or `select up from dbtune.steps`), and write the change as a new migration"
+    };
+    Some(Problem::new(entry.up_file.clone(), message))
+}
+
+/// How far back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Back {
+    /// The newest so many.
+    Steps(usize),
+    /// Everything newer than this version, which stays.
+    To(i64),
+    All,
+}
+
+/// The migrations to take back, newest first. Files that belong together count as one and go together.
+///
+/// # Errors
+/// Every reason not to begin.
+pub(super) fn backward(
+    folder: &Folder,
+    ledger: &Ledger,
+    back: Back,
+) -> Result<Vec<Task>, Vec<Problem>> {
+    let mut versions: BTreeSet<i64> = ledger.applied.iter().map(|a| a.version).collect();
+    versions.extend(ledger.half_applied().map(|s| s.version));
+    let mut groups: BTreeMap<i64, i64> = BTreeMap::new();
+    for version in &versions {
+        let text = ledger
+            .true_step(*version)
+            .map(|s| s.up.as_str())
+            .or_else(|| folder.get(*version).map(|e| e.migration.up.sql.as_str()));
+        groups.insert(*version, text.and_then(group_of).unwrap_or(*version));
+    }
+    let mut chosen: Vec<i64> = Vec::new();
+    let mut taken: BTreeSet<i64> = BTreeSet::new();
+    for version in versions.iter().rev() {
+        let group = groups.get(version).copied().unwrap_or(*version);
+        let wanted = match back {
+            Back::All => true,
+            Back::To(to) => *version > to,
+            Back::Steps(steps) => taken.contains(&group) || taken.len() < steps,
+        };
+        if wanted {
+            taken.insert(group);
+            chosen.push(*version);
+        }
+    }
+    let mut problems = Vec::new();
+    if let Back::To(to) = back
+        && !versions.contains(&to)
+    {
+        problems.push(Problem::new(
+            format!("--to {to}"),
+            "no applied migration has this version",
+        ));
+    }
+    let mut tasks = Vec::new();
+    for version in chosen {
+        match down(folder, ledger, version) {
+            Ok(task) => tasks.push(task),
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() {
+        Ok(tasks)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The first version of the files that belong together, where a comment says so.
+fn group_of(text: &str) -> Option<i64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(GROUP))
+        .and_then(|version| version.trim().parse().ok())
+}
+
+/// Starts the comment that names a group.
+pub(super) const GROUP: &str = "-- dbtune: part of ";
+
+fn down(folder: &Folder, ledger: &Ledger, version: i64) -> Result<Task, Vec<Problem>> {
+    let step = ledger.true_step(version);
+    let entry = folder.get(version);
+    let slug = step
+        .map(|s| s.slug.clone())
+        .or_else(|| entry.map(|e| e.migration.slug.clone()))
+        .or_else(|| {
+            ledger
+                .applied(version)
+                .map(|a| a.description.replace(' ', "_"))
+        })
+        .unwrap_or_default();
+    let script = step
+        .and_then(|s| s.down.as_deref().map(Script::new))
+        .or_else(|| entry.and_then(|e| e.migration.down.clone()));
+    let Some(script) = script else {
+        let file = entry.map_or_else(
+            || format!("{version}_{slug}.down.sql"),
+            |e| e.down_file.clone(),
+        );
+        return Err(vec![Problem::new(
+            file,
+            format!(
+                "version {version} cannot be taken back: neither the ledger nor the folder has its down text. Write that file, or stop before it with --to {version}"
+            ),
+        )]);
+    };
+    let file = entry.map_or_else(
+        || format!("{version}_{slug}.down.sql"),
+        |e| e.down_file.clone(),
+    );
+    let statements = check::statements_any_ends(&file, &script)?;
+    let up = step
+        .map(|s| s.up.clone())
+        .or_else(|| entry.map(|e| e.migration.up.sql.clone()))
+        .unwrap_or_default();
+    Ok(Task {
+        version,
+        slug,
+        direction: Direction::Down,
+        transaction: !script.no_transaction,
+        statements,
+        checksum: ledger
+            .applied(version)
+            .map_or_else(|| checksum(&up), |a| a.checksum.clone()),
+        up,
+        down: Some(script.sql),
+        resumed: step.is_some_and(|s| s.state != state::APPLIED),
+    })
+}
