@@ -6,14 +6,17 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 mod apply;
+mod bench;
 mod duration;
 mod exit;
 mod given;
 mod migrating;
+mod paired;
 mod progress;
 mod propose;
 mod rollback;
 mod status;
+mod verify;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
 pub use progress::Progress;
@@ -67,6 +70,8 @@ pub enum Command {
     Rollback(rollback::Args),
     /// Propose indexes and policy rewrites, tried as the personas that run the queries
     Propose(propose::Args),
+    Bench(bench::Args),
+    Verify(verify::Args),
 }
 
 /// What every command is given: the edge of the process, read once.
@@ -99,6 +104,8 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> 
         Command::Status(args) => status::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
         Command::Propose(args) => propose::run(args, context).await,
+        Command::Bench(args) => bench::run(args, context).await,
+        Command::Verify(args) => verify::run(args, context).await,
     }
 }
 
