@@ -21,4 +21,6 @@ pub mod seed;
 
 pub mod bench;
 
+pub mod verify;
+
 pub mod cli;

@@ -7,16 +7,19 @@ use std::path::PathBuf;
 
 mod apply;
 mod audit;
+mod bench;
 mod duration;
 mod exit;
 mod given;
 mod migrating;
+mod paired;
 mod progress;
 mod propose;
 mod rollback;
 mod seed;
 mod rules;
 mod status;
+mod verify;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
 pub use progress::Progress;
@@ -76,6 +79,8 @@ pub enum Command {
     Propose(propose::Args),
     /// Fill a database with deterministic data
     Seed(seed::Args),
+    Bench(bench::Args),
+    Verify(verify::Args),
 }
 
 /// What every command is given: the edge of the process, read once.
@@ -111,6 +116,8 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> 
         Command::Rollback(args) => rollback::run(args, context).await,
         Command::Propose(args) => propose::run(args, context).await,
         Command::Seed(args) => seed::run(args, context).await,
+        Command::Bench(args) => bench::run(args, context).await,
+        Command::Verify(args) => verify::run(args, context).await,
     }
 }
 

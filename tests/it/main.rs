@@ -4,6 +4,7 @@
     reason = "a test that cannot read its inputs should stop"
 )]
 
+mod benching;
 mod layers;
 mod migrate_ground;
 mod migrate_round_trip;
@@ -14,4 +15,5 @@ mod seed_derive;
 mod server;
 mod tenants;
 mod throwaway;
+mod verifying;
 mod workload_file;
