@@ -5,7 +5,9 @@
 )]
 
 mod layers;
+mod migrate_fire;
 mod migrate_ground;
+mod migrate_refusals;
 mod migrate_round_trip;
 mod planning;
 mod seed;
