@@ -6,7 +6,9 @@
 
 mod benching;
 mod layers;
+mod migrate_fire;
 mod migrate_ground;
+mod migrate_refusals;
 mod migrate_round_trip;
 mod planning;
 mod seed;
