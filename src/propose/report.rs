@@ -1,6 +1,6 @@
 //! From a finished trial to proposals with their reasons and figures.
 
-use super::advise::{is_measured, readers};
+use super::advise::is_measured;
 use super::policies::Rewritable;
 use super::repair::Trial;
 use super::select::Chosen;
@@ -91,7 +91,7 @@ fn of_index(index: &Chosen, trial: &Trial<'_>, estimates: &[Estimate], basis: Ba
         }
     };
     let ids: BTreeSet<String> = if unseen {
-        readers(trial.queries, &index.spec.table, trial.catalog)
+        trial.readers(&index.spec.table)
     } else {
         index.costs.keys().cloned().collect()
     };
@@ -125,7 +125,7 @@ fn of_policy(
     basis: Basis,
     functions: &mut BTreeSet<String>,
 ) -> Proposal {
-    let ids = readers(trial.queries, &policy.table, trial.catalog);
+    let ids = trial.readers(&policy.table);
     let changes = policy
         .changes(0, form)
         .into_iter()
