@@ -4,10 +4,14 @@
     reason = "a test that cannot read its inputs should stop"
 )]
 
+mod audit;
+mod audit_ground;
 mod layers;
 mod migrate_ground;
 mod migrate_round_trip;
 mod planning;
+mod rule_examples;
+mod rule_registry;
 mod seed;
 mod seed_clinic;
 mod seed_derive;
