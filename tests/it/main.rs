@@ -5,12 +5,16 @@
 )]
 
 mod benching;
+mod audit;
+mod audit_ground;
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
 mod migrate_refusals;
 mod migrate_round_trip;
 mod planning;
+mod rule_examples;
+mod rule_registry;
 mod seed;
 mod seed_clinic;
 mod seed_derive;
