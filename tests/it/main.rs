@@ -5,6 +5,7 @@
 )]
 
 mod benching;
+mod commands;
 mod layers;
 mod migrate_ground;
 mod migrate_round_trip;
