@@ -5,6 +5,8 @@ pub mod model;
 
 pub mod sql;
 
+pub mod rules;
+
 pub mod propose;
 
 pub mod config;

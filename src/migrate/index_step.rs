@@ -235,7 +235,7 @@ impl Runner<'_> {
     }
 
     /// Invalid indexes that a REINDEX CONCURRENTLY of `name` leaves behind.
-    async fn leftovers(&self, name: &Name, is_table: bool) -> Result<Vec<IndexFacts>> {
+    async fn leftovers(&mut self, name: &Name, is_table: bool) -> Result<Vec<IndexFacts>> {
         let all = self.watch.invalid_indexes().await?;
         let left = all.into_iter().filter(|i| {
             let suffixed = ["_ccnew", "_ccold"]

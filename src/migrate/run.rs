@@ -220,7 +220,7 @@ async fn one(
     };
     let took = begun.elapsed();
     if let Err(error) = ended {
-        let half_way = is_half_way(runner, task, &error).await;
+        let half_way = is_half_way(runner, task).await;
         let cancelled = runner.interrupted();
         let outcome = if cancelled { "cancelled" } else { "failed" };
         // The first failure is the one to tell.
@@ -255,12 +255,9 @@ async fn finish(
 }
 
 /// Asks the ledger; where the session is gone, a step outside a transaction may have left something.
-async fn is_half_way(runner: &mut Runner<'_>, task: &Task, error: &Error) -> bool {
+async fn is_half_way(runner: &mut Runner<'_>, task: &Task) -> bool {
     if task.transaction {
         return false;
-    }
-    if is_lost(error) {
-        return true;
     }
     match runner.writer.steps().await {
         Ok(steps) => steps

@@ -86,7 +86,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Sleeps, unless told to stop meanwhile.
-    pub(super) async fn sleep(&self, time: Duration) {
+    pub(super) async fn sleep(&mut self, time: Duration) {
         let mut interrupt = self.options.interrupt.clone();
         tokio::select! {
             () = tokio::time::sleep(time) => {}

@@ -7,7 +7,9 @@
 mod benching;
 mod commands;
 mod layers;
+mod migrate_fire;
 mod migrate_ground;
+mod migrate_refusals;
 mod migrate_round_trip;
 mod planning;
 mod seed;
