@@ -93,14 +93,14 @@ async fn answer(
 ) -> Result<Answer> {
     let subject = look.subject;
     let only = places.map_or_else(String::new, |p| format!(" where t.ctid = any ({})", p.0));
-    let lock = if access == Access::Lock {
+    let suffix = if access == Access::Lock {
         " for update"
     } else {
         ""
     };
     let sql = format!(
         "select count(*) || ' ' || coalesce(sum(hashtextextended(s.r, 0)::numeric), 0)
-         from (select {} as r from {} t{only}{lock}) s",
+         from (select {} as r from {} t{only}{suffix}) s",
         subject.row(),
         subject.quoted()
     );
