@@ -7,6 +7,7 @@
 mod benching;
 mod audit;
 mod audit_ground;
+mod commands;
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
