@@ -121,14 +121,17 @@ fn planned(preview: &Preview) -> Report {
     if !preview.steps.is_empty() {
         let titles = ["Migration", "Statement", "Lock", "Writers", "Size", "Time"];
         let mut grid = Grid::new(&titles, &["Size", "Time"]);
+        let mut last = "";
         for step in &preview.steps {
+            let label = if step.label == last { "" } else { &step.label };
+            last = &step.label;
             grid.rows.push(vec![
-                step.label.as_str().into(),
+                label.into(),
                 first_line(&step.sql).into(),
                 match &step.lock {
                     Some(lock) if lock.on.name.is_empty() => lock.mode.to_string().into(),
                     Some(lock) => format!("{} on {}", lock.mode, lock.on).into(),
-                    None => Cell::toned("none on tables in use", Tone::Dim),
+                    None => Cell::toned("none", Tone::Dim),
                 },
                 match &step.lock {
                     Some(lock) if lock.mode.blocks_readers() => {
@@ -192,8 +195,8 @@ fn preview_json(preview: &Preview) -> serde_json::Value {
 fn first_line(sql: &str) -> String {
     let words: Vec<&str> = sql.split_whitespace().collect();
     let line = words.join(" ");
-    if line.chars().count() > 80 {
-        line.chars().take(79).chain(['…']).collect()
+    if line.chars().count() > 60 {
+        line.chars().take(59).chain(['…']).collect()
     } else {
         line
     }

@@ -66,7 +66,7 @@ impl Runner<'_> {
         self.tell(Event::Statement {
             sql: &statement.sql,
         });
-        let doing = format!("run line {} of {}", statement.line, task.label());
+        let doing = format!("run the statement in line {}", statement.line);
         self.execute(&doing, &statement.sql).await
     }
 

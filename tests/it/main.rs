@@ -8,6 +8,7 @@ mod layers;
 mod migrate_fire;
 mod migrate_ground;
 mod migrate_refusals;
+mod migrate_render;
 mod migrate_round_trip;
 mod planning;
 mod seed;
