@@ -7,6 +7,7 @@
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
+mod migrate_pooler;
 mod migrate_refusals;
 mod migrate_render;
 mod migrate_round_trip;
