@@ -5,6 +5,8 @@ pub mod model;
 
 pub mod sql;
 
+pub mod rules;
+
 pub mod propose;
 
 pub mod config;
@@ -18,5 +20,7 @@ pub mod migrate;
 pub mod seed;
 
 pub mod bench;
+
+pub mod verify;
 
 pub mod cli;

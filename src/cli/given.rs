@@ -40,6 +40,15 @@ impl Context {
         };
         Ok(parse_workload(&path.display().to_string(), &read(&path)?)?)
     }
+
+    /// The folder that `given` or the configuration names, else `migrations`.
+    pub fn migrations(&self, given: Option<&Path>) -> anyhow::Result<PathBuf> {
+        let configured = self.settings()?.migrations;
+        Ok(given
+            .map(Path::to_path_buf)
+            .or(configured)
+            .unwrap_or_else(|| PathBuf::from("migrations")))
+    }
 }
 
 pub(super) fn read(path: &Path) -> anyhow::Result<String> {

@@ -6,14 +6,20 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 mod apply;
+mod audit;
+mod bench;
 mod duration;
 mod exit;
 mod given;
 mod migrating;
+mod paired;
 mod progress;
 mod propose;
 mod rollback;
+mod seed;
+mod rules;
 mod status;
+mod verify;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
 pub use progress::Progress;
@@ -62,11 +68,19 @@ fn formats() -> clap::builder::PossibleValuesParser {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Find what makes queries under row-level security slow or unsafe; changes nothing
+    Audit(audit::Args),
+    /// List the audit's rules, or explain one
+    Rules(rules::Args),
     Apply(apply::Args),
     Status(status::Args),
     Rollback(rollback::Args),
     /// Propose indexes and policy rewrites, tried as the personas that run the queries
     Propose(propose::Args),
+    /// Fill a database with deterministic data
+    Seed(seed::Args),
+    Bench(bench::Args),
+    Verify(verify::Args),
 }
 
 /// What every command is given: the edge of the process, read once.
@@ -95,10 +109,15 @@ impl Context {
 /// Runs one command to its report.
 pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> {
     match command {
+        Command::Audit(args) => audit::run(args, context).await,
+        Command::Rules(args) => rules::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
         Command::Propose(args) => propose::run(args, context).await,
+        Command::Seed(args) => seed::run(args, context).await,
+        Command::Bench(args) => bench::run(args, context).await,
+        Command::Verify(args) => verify::run(args, context).await,
     }
 }
 

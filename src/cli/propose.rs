@@ -1,16 +1,18 @@
 //! `dbtune propose`: indexes and policy rewrites, tried before they are proposed.
 
 use super::Context;
+use super::migrating::refused;
 use crate::db::{
     Clone, Defaults, Limits, Session, Target, Workbench, clone_database, clone_name, maintenance,
     read_catalog, remove_leftovers, resolve,
 };
+use crate::migrate::{self, Folder, next_version};
 use crate::model::{
     Basis, Block, Catalog, Cell, Estimate, Gap, Grid, Proposal, Report, Tone, Workload,
 };
 use crate::propose::{Advice, Options, SMALL_TABLE_ROWS, advise};
 use crate::sql::ddl;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +35,12 @@ pub struct Args {
     /// Ends a query that takes longer, in milliseconds
     #[arg(long, default_value_t = 5_000, value_name = "MS")]
     timeout: u64,
+    /// Folder that the migrations are written to [default: from the configuration, or migrations]
+    #[arg(long, value_name = "DIR")]
+    migrations: Option<PathBuf>,
+    /// Print the proposals and write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -49,6 +57,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     let settings = context.settings()?;
     let file = context.workload(args.workload.as_deref())?;
     let target = context.target()?;
+    let folder = context.migrations(args.migrations.as_deref())?;
     let session = Session::connect(&target, "propose").await?;
     let catalog = read_catalog(&session).await?;
     let defaults = Defaults {
@@ -60,7 +69,39 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     // A database cannot be copied while anybody is connected to it, this session included.
     drop(session);
     let advice = tried(&args, context, &target, &catalog, &workload).await?;
-    Ok(report(&catalog, advice))
+    let written = if args.dry_run {
+        Vec::new()
+    } else {
+        write(&folder, &catalog, &advice.proposals)?
+    };
+    let mut report = report(&catalog, advice);
+    if !written.is_empty() {
+        let folder = folder.display();
+        let files = written.len();
+        report.summary = format!("{} {files} files in {folder}/.", report.summary);
+        report.next = Some(format!("dbtune apply --migrations {folder} --dry-run"));
+    }
+    Ok(report)
+}
+
+/// The proposals as migrations after those that are there.
+pub(super) fn write(
+    folder: &Path,
+    catalog: &Catalog,
+    proposals: &[Proposal],
+) -> anyhow::Result<Vec<PathBuf>> {
+    if proposals.is_empty() {
+        return Ok(Vec::new());
+    }
+    let existing = if folder.exists() {
+        Folder::read(folder).map_err(|p| refused(&p))?
+    } else {
+        Folder::default()
+    };
+    let versions = existing.entries.iter().map(|e| e.migration.version);
+    let first = next_version(versions, chrono::Utc::now());
+    let migrations = migrate::render(catalog, proposals, first);
+    migrate::write(folder, &migrations).map_err(|p| refused(&p))
 }
 
 /// Advises on a clone where one can be made, else on the original.

@@ -136,6 +136,12 @@ impl Session {
         self.execute("start a read-only transaction", &sql).await
     }
 
+    /// `BEGIN` of a transaction on a clone that may write and is taken back by [`Session::end`].
+    pub async fn begin_trying(&self, limits: Limits) -> Result<()> {
+        let sql = format!("begin read write; {}", limits.to_sql());
+        self.execute("start a transaction", &sql).await
+    }
+
     /// `BEGIN`, settings and `SET LOCAL ROLE` of `persona`, as an API does it. End it with [`Session::end`].
     ///
     /// `read_only` for everything but benchmarked writes, which [`Session::end`] rolls back.

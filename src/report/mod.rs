@@ -3,7 +3,9 @@
 use crate::model::Report;
 use std::io::{self, Write};
 
+mod chart;
 mod clean;
+mod html;
 mod json;
 mod markdown;
 mod table;
@@ -11,7 +13,7 @@ mod table;
 pub use clean::clean;
 
 /// Every format, the default first.
-pub static ALL: &[&Format] = &[&table::FORMAT, &json::FORMAT, &markdown::FORMAT];
+pub static ALL: &[&Format] = &[&table::FORMAT, &json::FORMAT, &markdown::FORMAT, &html::FORMAT];
 
 pub struct Format {
     pub name: &'static str,

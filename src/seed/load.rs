@@ -2,7 +2,7 @@
 
 use super::error::{Error, nearest};
 use super::order;
-use super::plan::{At, Plan, Table};
+use super::plan::{At, Plan, Source, Table};
 use super::spec::Spec;
 use crate::db::{Cell, Loader, Session, TableShape};
 use crate::model::Name;
@@ -109,10 +109,10 @@ pub async fn run(
     };
     for place in &plan.order {
         let start = present.get(*place).copied().unwrap_or_default();
-        let loaded = copy(&loader, &plan, *place, start, progress).await?;
-        summary.rows += loaded.rows;
-        summary.bytes += loaded.bytes;
-        summary.tables.push(loaded);
+        let filled = copy(&loader, &plan, *place, start, progress).await?;
+        summary.rows += filled.rows;
+        summary.bytes += filled.bytes;
+        summary.tables.push(filled);
     }
     if options.analyze {
         for table in &plan.tables {
@@ -145,6 +145,12 @@ async fn copy(
         }
     }
     let (rows, bytes) = copying.finish().await?;
+    let numbers = table
+        .columns
+        .iter()
+        .filter(|c| matches!(c.source, Source::Serial(_)));
+    let numbers: Vec<String> = numbers.map(|c| c.name.clone()).collect();
+    loader.advance_sequences(&table.name, &numbers).await?;
     progress(&table.name, table.rows, table.rows);
     Ok(Loaded {
         table: table.name.clone(),

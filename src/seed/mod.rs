@@ -9,6 +9,7 @@
 
 mod cell;
 mod compile;
+mod derive;
 mod error;
 mod json;
 mod load;
@@ -20,6 +21,7 @@ mod spec;
 mod template;
 mod words;
 
+pub use derive::{Derived, derive, derive_from};
 pub use error::Error;
 pub use load::{Existing, Loaded, Options, Summary, run};
 pub use plan::Plan;

@@ -123,7 +123,11 @@ impl Part {
     fn fill(&self, out: &mut String, draw: &mut Draw, row: &impl Row) {
         match self {
             Self::Literal(text) => out.push_str(text),
-            Self::Row { width } => out.push_str(&format!("{:0width$}", row.number() + 1)),
+            Self::Row { width } => {
+                let number = (row.number() + 1).to_string();
+                out.extend(std::iter::repeat_n('0', width.saturating_sub(number.len())));
+                out.push_str(&number);
+            }
             Self::Nth => out.push_str(&(row.nth() + 1).to_string()),
             Self::Digits(count) => {
                 out.extend((0..*count).map(|_| symbol(draw, b"0123456789")));

@@ -4,6 +4,7 @@
     reason = "a test that cannot read its inputs should stop"
 )]
 
+mod benching;
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
@@ -13,7 +14,10 @@ mod migrate_render;
 mod migrate_round_trip;
 mod planning;
 mod seed;
+mod seed_clinic;
+mod seed_derive;
 mod server;
 mod tenants;
 mod throwaway;
+mod verifying;
 mod workload_file;

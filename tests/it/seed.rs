@@ -1,7 +1,6 @@
 use crate::server::{Db, environment, fresh_from, template};
 use dbtune::db::{Session, Target};
 use dbtune::seed::{Error, Existing, Options, Plan, Spec, run};
-use std::path::Path;
 
 const SHOP: &str = "
     create type size as enum ('small', 'large');
@@ -61,12 +60,12 @@ tables:
 
 async fn shop(label: &str) -> (Db, Session) {
     let db = fresh_from(label, template("shop", &[SHOP.to_owned()]).await).await;
-    let session = session(&db).await;
+    let session = session_at(&db.url).await;
     (db, session)
 }
 
-async fn session(db: &Db) -> Session {
-    let target = Target::resolve(Some(&db.url), &environment()).unwrap();
+pub(crate) async fn session_at(url: &str) -> Session {
+    let target = Target::resolve(Some(url), &environment()).unwrap();
     Session::connect(&target, "seed").await.unwrap()
 }
 
@@ -74,7 +73,7 @@ fn spec(text: &str) -> Spec {
     Spec::parse(text, "spec.yaml").unwrap()
 }
 
-async fn number(db: &Db, sql: &str) -> i64 {
+pub(crate) async fn number(db: &Db, sql: &str) -> i64 {
     db.client()
         .await
         .query_one(sql, &[])
@@ -84,7 +83,7 @@ async fn number(db: &Db, sql: &str) -> i64 {
 }
 
 /// One digest of every row of every table.
-async fn digest(db: &Db, tables: &[&str]) -> Vec<String> {
+pub(crate) async fn digest(db: &Db, tables: &[&str]) -> Vec<String> {
     let client = db.client().await;
     let mut digests = Vec::new();
     for table in tables {
@@ -383,129 +382,4 @@ tables:
     let error = Plan::compile(&spec(text), 1.0).unwrap_err();
     assert!(matches!(error, Error::Circle { .. }), "{error}");
     assert!(error.to_string().ends_with("public.a, public.b"), "{error}");
-}
-
-fn repository(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// The demo platform without rows and policies.
-async fn clinic(label: &str) -> Db {
-    let mut files: Vec<_> = std::fs::read_dir(repository("migrations"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.to_str().unwrap().ends_with(".up.sql"))
-        .collect();
-    files.sort();
-    files.insert(0, repository("fixtures/bootstrap.sql"));
-    let scripts: Vec<String> = files
-        .iter()
-        .map(|f| std::fs::read_to_string(f).unwrap())
-        .collect();
-    fresh_from(label, template("clinic_schema", &scripts).await).await
-}
-
-fn clinic_spec() -> Spec {
-    let file = repository("fixtures/clinic.yaml");
-    Spec::parse(
-        &std::fs::read_to_string(file).unwrap(),
-        "fixtures/clinic.yaml",
-    )
-    .unwrap_or_else(|e| panic!("{e}"))
-}
-
-#[tokio::test]
-async fn the_clinic_is_filled_and_skewed() {
-    let db = clinic("clinic").await;
-    let session = session(&db).await;
-    let options = Options {
-        scale: 0.1,
-        ..Options::default()
-    };
-    run(&session, &clinic_spec(), options, &mut |_, _, _| {})
-        .await
-        .unwrap_or_else(|e| panic!("{e}"));
-    for (wrong, sql) in [
-        (
-            "a table is empty",
-            "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and reltuples < 1 and relname not like 'audit_log_%'",
-        ),
-        (
-            "skew is not 100",
-            "select (max(n) / min(n) not between 90 and 110)::int::int8 from (select count(*) n from inventory_items group by location_id) s",
-        ),
-        (
-            "not 200 clinics",
-            "select count(distinct location_id) - 200 from inventory_items",
-        ),
-        (
-            "a clinic without staff",
-            "select count(*) from locations l where not exists (select from user_locations u where u.location_id = l.id)",
-        ),
-        (
-            "home is not the primary location",
-            "select count(*) from users u join user_locations l on l.user_id = u.id and l.is_primary where l.location_id <> u.home_location_id",
-        ),
-        (
-            "not 3 locations each",
-            "select count(*) from (select from user_locations group by user_id having count(*) <> 3) s",
-        ),
-        (
-            "few admins",
-            "select (count(*) not between 3 and 25)::int::int8 from user_roles where role = 'admin'",
-        ),
-        (
-            "a transaction at another location than its item",
-            "select count(*) from inventory_transactions t join inventory_items i on i.id = t.item_id where i.location_id <> t.location_id",
-        ),
-        (
-            "a stranger moved stock",
-            "select count(*) from inventory_transactions t where not exists (select from user_locations u where u.user_id = t.user_id and u.location_id = t.location_id)",
-        ),
-        (
-            "a kiosk of another location",
-            "select count(*) from checkin_sessions s join checkin_kiosks k on k.id = s.kiosk_id where k.location_id <> s.location_id",
-        ),
-        (
-            "an empty month of the audit log",
-            "select 12 - count(distinct tableoid) from audit_log",
-        ),
-    ] {
-        assert_eq!(number(&db, sql).await, 0, "{wrong}");
-    }
-}
-
-#[tokio::test]
-async fn the_clinic_is_the_same_every_time() {
-    let mut digests = Vec::new();
-    for label in ["clinic_a", "clinic_b"] {
-        let db = clinic(label).await;
-        let options = Options {
-            scale: 0.01,
-            ..Options::default()
-        };
-        run(
-            &session(&db).await,
-            &clinic_spec(),
-            options,
-            &mut |_, _, _| {},
-        )
-        .await
-        .unwrap();
-        digests.push(
-            digest(
-                &db,
-                &[
-                    "users",
-                    "user_locations",
-                    "inventory_items",
-                    "patients",
-                    "audit_log",
-                    "handouts",
-                ],
-            )
-            .await,
-        );
-    }
-    assert_eq!(digests[0], digests[1]);
 }

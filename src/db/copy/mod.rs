@@ -99,6 +99,24 @@ impl<'a> Loader<'a> {
         })
     }
 
+    /// Sets the sequences behind `columns` (serial and identity) to the highest value in them, so that the next
+    /// INSERT does not collide with what was copied.
+    pub async fn advance_sequences(&self, table: &Name, columns: &[String]) -> Result<()> {
+        let name = quote::name(table);
+        for column in columns {
+            let sql = format!(
+                "select setval(s, (select max({}) from {name})) from pg_get_serial_sequence($1, $2) s where s is not null",
+                quote::ident(column)
+            );
+            let client = self.session.client();
+            client
+                .query(&sql, &[&name, column])
+                .await
+                .map_err(|e| Error::pg(format!("set the sequence of {table}.{column}"), &e))?;
+        }
+        Ok(())
+    }
+
     /// `VACUUM (ANALYZE)`: visibility map and statistics as on a table that has lived for a while.
     pub async fn vacuum_analyze(&self, table: &Name) -> Result<()> {
         let sql = format!("vacuum (analyze) {}", quote::name(table));

@@ -28,7 +28,7 @@ pub struct ColumnShape {
     pub not_null: bool,
     /// The server fills it when it is left out: a default, an identity.
     pub has_default: bool,
-    /// The server refuses a value: generated, or identity always.
+    /// Computed from other columns: the server refuses a value. (COPY may fill an identity column, even `always`.)
     pub generated: bool,
 }
 

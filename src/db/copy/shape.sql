@@ -13,7 +13,7 @@ select json_build_object(
       ),
       'not_null', a.attnotnull,
       'has_default', a.atthasdef or a.attidentity <> '',
-      'generated', a.attgenerated <> '' or a.attidentity = 'a'
+      'generated', a.attgenerated <> ''
     ) order by a.attnum), '[]')
     from pg_catalog.pg_attribute a
     join pg_catalog.pg_type whole on whole.oid = a.atttypid

@@ -286,7 +286,7 @@ impl Walker<'_> {
                 Some(alias) => relation.alias == alias,
                 None => match relation.table.as_ref().and_then(|t| self.catalog.table(t)) {
                     Some(table) => table.column(column).is_some(),
-                    None => current.parent.is_some(),
+                    None => true,
                 },
             });
             if let Some(relation) = owner {

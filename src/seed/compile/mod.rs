@@ -1,19 +1,18 @@
 //! From a specification to a plan: every name is looked up here, once.
 
-use super::error::{Error, nearest};
-use super::json::Document;
-use super::order;
-use super::plan::{At, Column, How, Member, Plan, Source, Table};
-use super::random::{Shuffle, Stream};
-use super::skew::Skew;
-use super::spec::{
-    ColumnSpec, Generator, MemberSpec, RefSpec, SpanSpec, Spec, TableSpec, parse_name,
-};
-use super::template::{Lists, Template};
-use super::words;
+mod lookup;
+mod reference;
+
 use crate::model::Name;
+use crate::seed::error::Error;
+use crate::seed::json::Document;
+use crate::seed::order;
+use crate::seed::plan::{Column, How, Plan, Source, Table};
+use crate::seed::random::Stream;
+use crate::seed::spec::{ColumnSpec, Generator, SpanSpec, Spec, TableSpec};
+use crate::seed::template::{Lists, Template};
+use crate::seed::words;
 use chrono::NaiveDate;
-use std::sync::OnceLock;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -111,8 +110,10 @@ impl Compiler<'_> {
         };
         let source = self.source(table, name, &spec.generator, &stream)?;
         let needs_parent = match &source {
-            Source::Turn(_) | Source::Nth(_) | Source::Every { .. } => true,
-            Source::Ref {
+            Source::Turn(_)
+            | Source::Nth(_)
+            | Source::Every { .. }
+            | Source::Ref {
                 how: How::Distinct { .. },
                 ..
             } => true,
@@ -233,161 +234,6 @@ impl Compiler<'_> {
             },
             Generator::Inet => Source::Inet,
         })
-    }
-
-    fn reference(
-        &self,
-        table: usize,
-        name: &str,
-        spec: &RefSpec,
-        stream: &Stream,
-    ) -> Result<Source, Error> {
-        let parent = self.find_table(&spec.table)?;
-        let at = self.find_at(parent, &spec.column)?;
-        let (rows, own_rows) = (self.rows_of(parent), self.rows_of(table));
-        let skew = spec.skew.map(|ratio| Skew::new(rows, ratio));
-        let how = if let Some(within) = &spec.distinct_within {
-            let family = self.refers_to(table, within, 0)?;
-            let parents = self.rows_of(family).max(1);
-            if own_rows.div_ceil(parents) > rows {
-                return Err(self.wrong(
-                    table,
-                    name,
-                    format!(
-                        "cannot be distinct: a parent has {} children, and {} only {rows} rows",
-                        own_rows.div_ceil(parents),
-                        spec.table
-                    ),
-                ));
-            }
-            let first = match &spec.first {
-                Some(column) => Some(self.find_at(family, column)?),
-                None => None,
-            };
-            How::Distinct {
-                shuffle: Shuffle::new(stream.key(), if skew.is_some() { parents } else { rows }),
-                skew,
-                first,
-            }
-        } else if spec.each {
-            How::Each
-        } else if spec.earlier {
-            if parent != table {
-                return Err(self.wrong(table, name, "earlier: true refers to the table itself"));
-            }
-            How::Earlier
-        } else if let Some(skew) = skew {
-            How::Skewed(skew, Shuffle::new(stream.key(), own_rows))
-        } else {
-            How::Uniform
-        };
-        Ok(Source::Ref { at, how })
-    }
-
-    fn member(&self, table: usize, spec: &MemberSpec) -> Result<Member, Error> {
-        let of = self.find_table(&spec.of)?;
-        let key = spec.take.as_ref().unwrap_or(&spec.column);
-        let own = spec.own.as_ref().unwrap_or(&spec.on);
-        let (ours, theirs) = (
-            self.refers_to(table, own, 0)?,
-            self.refers_to(of, &spec.on, 0)?,
-        );
-        if ours != theirs {
-            let message = format!(
-                "`{own}` and `{}.{}` refer to different tables",
-                spec.of, spec.on
-            );
-            return Err(self.wrong(table, own, message));
-        }
-        if let Some(take) = &spec.take {
-            self.refers_to(of, take, 0)?;
-        }
-        Ok(Member {
-            of,
-            on: self.find_column(of, &spec.on)?,
-            own: self.find_column(table, own)?,
-            at: self.find_at(of, key)?,
-            takes_reference: spec.take.is_some(),
-            groups: OnceLock::new(),
-        })
-    }
-
-    /// The table that a reference refers to, from the specification alone; `depth` ends circles of copies.
-    fn refers_to(&self, table: usize, column: &str, depth: u8) -> Result<usize, Error> {
-        self.find_column(table, column)?;
-        let spec = self
-            .spec
-            .tables
-            .get(table)
-            .and_then(|t| t.columns.get(column));
-        match spec.map(|spec| &spec.generator) {
-            Some(Generator::Ref(spec)) => self.find_table(&spec.table),
-            Some(Generator::Copy(spec)) if depth < 32 => {
-                let parent = self.refers_to(table, &spec.from, depth + 1)?;
-                self.refers_to(parent, &spec.column, depth + 1)
-            }
-            Some(Generator::Member(spec)) if depth < 32 => {
-                let of = self.find_table(&spec.of)?;
-                match &spec.take {
-                    Some(take) => self.refers_to(of, take, depth + 1),
-                    None => Ok(of),
-                }
-            }
-            _ => Err(self.wrong(
-                table,
-                column,
-                "has to refer to a row here: a `ref`, a `member`, or a `copy` of one",
-            )),
-        }
-    }
-
-    fn find_table(&self, text: &str) -> Result<usize, Error> {
-        let name = parse_name(text);
-        self.names.iter().position(|n| *n == name).ok_or_else(|| {
-            let known: Vec<String> = self.names.iter().map(ToString::to_string).collect();
-            Error::UnknownTable {
-                nearest: nearest(&name.to_string(), known.iter().map(String::as_str)),
-                table: name,
-                place: "its list of tables",
-            }
-        })
-    }
-
-    fn find_column(&self, table: usize, column: &str) -> Result<usize, Error> {
-        let columns = self
-            .columns
-            .get(table)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        columns.iter().position(|c| c == column).ok_or_else(|| {
-            self.wrong(
-                table,
-                column,
-                format!(
-                    "is referred to, but has no generator in the specification{}",
-                    nearest(column, columns.iter().map(String::as_str))
-                        .map(|n| format!("; is it `{n}`?"))
-                        .unwrap_or_default()
-                ),
-            )
-        })
-    }
-
-    fn find_at(&self, table: usize, column: &str) -> Result<At, Error> {
-        let column = self.find_column(table, column)?;
-        Ok(At { table, column })
-    }
-
-    fn rows_of(&self, table: usize) -> u64 {
-        self.rows.get(table).copied().unwrap_or_default()
-    }
-
-    fn wrong(&self, table: usize, column: &str, message: impl Into<String>) -> Error {
-        Error::Column {
-            table: self.names.get(table).cloned().unwrap_or_default(),
-            column: column.to_owned(),
-            message: message.into(),
-        }
     }
 }
 

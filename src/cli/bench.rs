@@ -1,0 +1,275 @@
+//! `dbtune bench`
+
+use super::duration::duration;
+use super::given::read;
+use super::paired::on_pair;
+use super::{CANNOT, Context, Failure};
+use crate::bench::{
+    Baseline, Effort, Gate, Measured, environment, judge, measure_one, measure_pair, report,
+};
+use crate::config::Settings;
+use crate::db::{Defaults, Limits, Session, Target, resolve};
+use crate::model::{Block, Gap, Report, Workload, WorkloadFile};
+use anyhow::{Context as _, bail};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Measure every query of the workload before and after the pending migrations
+///
+/// With both flags two clones of the database are measured in turns, the second with the pending migrations applied.
+/// `--before` alone records the database as it is; `--after --baseline FILE` compares it with what was recorded.
+/// Exit code 1: a query returns other rows, became slower, or is over its target; 3: too noisy to tell.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Measure without the pending migrations
+    #[arg(long, required_unless_present = "after")]
+    pub before: bool,
+    /// Measure with them
+    #[arg(long)]
+    pub after: bool,
+    /// What `bench --before -o FILE` recorded
+    #[arg(long, value_name = "FILE", conflicts_with = "before", requires = "after")]
+    pub baseline: Option<PathBuf>,
+    /// Queries with their personas [default: from the configuration, or the only one under benchmarks/]
+    #[arg(long, value_name = "FILE")]
+    pub workload: Option<PathBuf>,
+    /// Folder of migrations in sqlx's format [default: from the configuration, or migrations]
+    #[arg(long, value_name = "DIR")]
+    pub migrations: Option<PathBuf>,
+    /// Only this query, or this `query@persona`; may be repeated
+    #[arg(long, value_name = "QUERY")]
+    pub only: Vec<String>,
+    /// How long to measure all queries together [default: from the configuration, or 60s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Ends an execution that takes longer; it counts as at least so long [default: from the configuration, or 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Parameter draws of each query [default: from the configuration, or 20]
+    #[arg(long, value_name = "N")]
+    pub draws: Option<usize>,
+    /// How much longer p95 may become, in percent [default: from the configuration, or 10]
+    #[arg(long, value_name = "PERCENT", conflicts_with = "no_gate")]
+    pub gate: Option<f64>,
+    /// Report slow queries without failing
+    #[arg(long)]
+    pub no_gate: bool,
+    /// With `--before` alone the baseline to write, else the report: its ending (.html, .json, .md) names the format
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+    let settings = context.settings()?;
+    let mut file = context.workload(args.workload.as_deref())?;
+    select(&mut file, &args.only)?;
+    if args.gate.is_some_and(|g| !(g.is_finite() && g > 0.0)) {
+        bail!("--gate takes a number over 0, in percent");
+    }
+    let plan = Plan {
+        args: &args,
+        settings: &settings,
+        file: &file,
+        context,
+    };
+    let target = context.target()?;
+    let report = match (args.before, args.after) {
+        (true, true) => plan.both(&target).await?,
+        (true, false) => return plan.record(&target).await,
+        (false, _) => plan.against(&target).await?,
+    };
+    if let Some(path) = &args.output {
+        write_report(&report, path, context)?;
+    }
+    Ok(report)
+}
+
+struct Plan<'a> {
+    args: &'a Args,
+    settings: &'a Settings,
+    file: &'a WorkloadFile,
+    context: &'a Context,
+}
+
+impl Plan<'_> {
+    async fn both(&self, target: &Target) -> anyhow::Result<Report> {
+        let migrations = self.context.migrations(self.args.migrations.as_deref())?;
+        on_pair(self.context, target, &migrations, async |pair, applied| {
+            let workload = self.draw(pair.before()).await?;
+            let effort = self.effort(&workload);
+            let mut task = self.context.progress.start("bench", 0);
+            let mut note = |at, total, text: &str| task.advance(at, total, text);
+            let measured =
+                measure_pair(pair.before(), pair.after(), &workload, effort, &mut note).await?;
+            let mut report = self.judged(&measured, effort.gate);
+            report.blocks.push(Block::Text(self.how(&workload)));
+            if applied == 0 {
+                report.gaps.push(Gap {
+                    what: "a change".to_owned(),
+                    why: format!("no migration of {} is pending: both sides are the same", migrations.display()),
+                    remedy: Some("dbtune propose".to_owned()),
+                });
+            }
+            Ok(report)
+        })
+        .await
+    }
+
+    async fn record(&self, target: &Target) -> anyhow::Result<Report> {
+        let Some(path) = &self.args.output else {
+            bail!("name the file to record to: dbtune bench --before -o FILE (or measure both: --before --after)");
+        };
+        let (workload, samples, environment) = self.one(target).await?;
+        let baseline = Baseline::new(chrono::Utc::now(), environment, &workload, samples);
+        let text = serde_json::to_string(&baseline)?;
+        std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
+        let mut report = Report::new(
+            "bench",
+            format!("Recorded {} queries in {}.", workload.queries.len(), path.display()),
+        );
+        report.data = serde_json::json!({ "baseline": path, "environment": baseline.environment });
+        report.next = Some(format!("dbtune bench --after --baseline {}", path.display()));
+        Ok(report)
+    }
+
+    async fn against(&self, target: &Target) -> anyhow::Result<Report> {
+        let Some(path) = &self.args.baseline else {
+            bail!("name what to compare with: dbtune bench --after --baseline FILE (or measure both: --before --after)");
+        };
+        let baseline = Baseline::parse(&path.display().to_string(), &read(path)?)?;
+        let (workload, samples, environment) = self.one(target).await?;
+        if let Some(obstacle) = baseline.environment.obstacle(&environment) {
+            return Err(Failure {
+                code: CANNOT,
+                message: format!("{}: {obstacle}; record it again: dbtune bench --before -o FILE", path.display()),
+            }
+            .into());
+        }
+        let gate = self.effort(&workload).gate;
+        let (measured, unknown) = baseline.against(&workload, samples);
+        let mut report = self.judged(&measured, gate);
+        report.blocks.push(Block::Text(self.how(&workload)));
+        report.gaps.extend(unknown.into_iter().map(|what| Gap {
+            what,
+            why: "it is not in the baseline".to_owned(),
+            remedy: None,
+        }));
+        Ok(report)
+    }
+
+    /// Measures the database itself, whose environment is read first so that a wrong one costs nothing.
+    async fn one(
+        &self,
+        target: &Target,
+    ) -> anyhow::Result<(Workload, Vec<crate::model::Samples>, crate::bench::Environment)> {
+        let session = Session::connect(target, "bench").await?;
+        let environment = environment(&session, self.limits()).await?;
+        drop(session);
+        let workload = self.draw(target).await?;
+        let mut task = self.context.progress.start("bench", 0);
+        let mut note = |at, total, text: &str| task.advance(at, total, text);
+        let samples = measure_one(target, &workload, self.effort(&workload), &mut note).await?;
+        Ok((workload, samples, environment))
+    }
+
+    async fn draw(&self, target: &Target) -> anyhow::Result<Workload> {
+        let session = Session::connect(target, "draw").await?;
+        let defaults = Defaults {
+            slo_ms: self.settings.slo_ms,
+            draws: self.args.draws.unwrap_or(self.settings.draws),
+            limits: Limits {
+                statement: Duration::from_millis(self.settings.statement_timeout_ms),
+                ..Limits::default()
+            },
+        };
+        Ok(resolve(&session, self.file, defaults).await?)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            statement: self
+                .args
+                .timeout
+                .unwrap_or(Duration::from_millis(self.settings.statement_timeout_ms)),
+            ..Limits::default()
+        }
+    }
+
+    fn effort(&self, workload: &Workload) -> Effort {
+        let limits = self.limits();
+        let percent = self.args.gate.unwrap_or(self.settings.regression_percent);
+        Effort {
+            duration: self
+                .args
+                .duration
+                .unwrap_or(Duration::from_secs(self.settings.duration_s)),
+            limits,
+            gate: Gate::new(percent, workload.queries.len(), limits.statement),
+        }
+    }
+
+    fn judged(&self, measured: &[Measured], gate: Gate) -> Report {
+        report(&judge(measured, &gate, !self.args.no_gate), &gate)
+    }
+
+    fn how(&self, workload: &Workload) -> String {
+        let percent = self.args.gate.unwrap_or(self.settings.regression_percent);
+        let gate = if self.args.no_gate {
+            "no gate".to_owned()
+        } else {
+            format!("gate: p95 under the target, and no more than {percent} % longer")
+        };
+        format!(
+            "{} queries as {} personas, each in a transaction of its own, planned with its values, rolled back; {gate}.",
+            workload.queries.len(),
+            workload.personas.len()
+        )
+    }
+}
+
+/// Keeps the queries that `only` names, as `query` or `query@persona`.
+fn select(file: &mut WorkloadFile, only: &[String]) -> anyhow::Result<()> {
+    if only.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> = file.queries.iter().map(|q| q.name.clone()).collect();
+    for query in &mut file.queries {
+        let name = &query.name;
+        if !only.contains(name) {
+            query
+                .personas
+                .retain(|persona| only.contains(&format!("{name}@{persona}")));
+        }
+    }
+    file.queries.retain(|q| !q.personas.is_empty());
+    let missing = only.iter().find(|wanted| {
+        let wanted = wanted.split('@').next().unwrap_or_default();
+        !file.queries.iter().any(|q| q.name == wanted)
+    });
+    match missing {
+        None => Ok(()),
+        Some(wanted) => bail!(
+            "the workload has no query `{wanted}`; it has: {}",
+            all.join(", ")
+        ),
+    }
+}
+
+/// Writes the report in the format that the file's ending names, else in that of the run.
+fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
+    let name = match path.extension().and_then(|e| e.to_str()) {
+        Some("html" | "htm") => "html",
+        Some("json") => "json",
+        Some("md") => "markdown",
+        _ => &context.global.format,
+    };
+    let mut bytes = Vec::new();
+    let style = crate::report::Style {
+        color: false,
+        width: 100,
+    };
+    if let Some(format) = crate::report::format(name) {
+        (format.render)(report, style, &mut bytes)?;
+    }
+    std::fs::write(path, bytes).with_context(|| format!("could not write {}", path.display()))
+}

@@ -1,0 +1,158 @@
+//! One file a rule. A rule is a value: metadata, documentation and a pure function from [`Facts`] to findings.
+
+use crate::model::{Catalog, Finding, Gap, Severity, Statements};
+
+mod facts;
+mod fix;
+mod sink;
+
+mod cast_on_policy_column;
+mod correlated_subselect_policy;
+mod duplicate_index;
+mod in_subselect_policy;
+mod invalid_index;
+mod multiple_permissive_policies;
+mod mutable_search_path;
+mod never_analyzed;
+mod per_row_column_call;
+mod per_row_stable_call;
+mod policies_without_rls;
+mod policy_for_public;
+mod policy_function_not_executable;
+mod policy_recursion;
+mod redundant_index;
+mod rls_without_policies;
+mod slow_statement;
+mod unindexed_foreign_key;
+mod unindexed_policy_column;
+mod unused_index;
+mod view_bypasses_rls;
+mod volatile_policy_function;
+
+pub use facts::{Facts, PolicyFacts};
+pub use sink::Sink;
+
+/// Every rule, in the order the documentation lists them.
+pub static ALL: &[&Rule] = &[
+    &unindexed_policy_column::RULE,
+    &per_row_stable_call::RULE,
+    &per_row_column_call::RULE,
+    &correlated_subselect_policy::RULE,
+    &in_subselect_policy::RULE,
+    &cast_on_policy_column::RULE,
+    &volatile_policy_function::RULE,
+    &multiple_permissive_policies::RULE,
+    &policy_for_public::RULE,
+    &policies_without_rls::RULE,
+    &rls_without_policies::RULE,
+    &policy_recursion::RULE,
+    &policy_function_not_executable::RULE,
+    &view_bypasses_rls::RULE,
+    &mutable_search_path::RULE,
+    &unindexed_foreign_key::RULE,
+    &invalid_index::RULE,
+    &duplicate_index::RULE,
+    &redundant_index::RULE,
+    &unused_index::RULE,
+    &never_analyzed::RULE,
+    &slow_statement::RULE,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Category {
+    /// What makes row-level security slow.
+    Speed,
+    /// What makes it unsafe or broken.
+    Safety,
+    Index,
+    Workload,
+}
+
+pub struct Rule {
+    /// Names the problem, in words joined by hyphens; the same in file, configuration, JSON and documentation.
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub category: Category,
+    /// Markdown: what it finds, why it matters, what to do, with bad and good SQL.
+    pub docs: &'static str,
+    check: fn(&Facts<'_>, &mut Sink<'_>),
+}
+
+/// What an audit looks for.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Empty for all.
+    pub schemas: Vec<String>,
+    /// Rule ids; empty for all.
+    pub only: Vec<String>,
+    pub skip: Vec<String>,
+    /// Target of a statement's 95th percentile, in milliseconds.
+    pub slo_ms: f64,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            schemas: Vec::new(),
+            only: Vec::new(),
+            skip: Vec::new(),
+            slo_ms: 100.0,
+        }
+    }
+}
+
+pub fn find(id: &str) -> Option<&'static Rule> {
+    ALL.iter().copied().find(|rule| rule.id == id)
+}
+
+/// Runs the rules. What a rule could not judge is among the gaps.
+pub fn audit(
+    catalog: &Catalog,
+    statements: Option<&Statements>,
+    scope: &Scope,
+) -> (Vec<Finding>, Vec<Gap>) {
+    let facts = Facts::new(catalog, statements, scope.slo_ms);
+    let mut gaps = facts.gaps.clone();
+    let mut findings = Vec::new();
+    let wanted = ALL.iter().filter(|rule| {
+        let named = |ids: &[String]| ids.iter().any(|id| id == rule.id);
+        (scope.only.is_empty() || named(&scope.only)) && !named(&scope.skip)
+    });
+    for rule in wanted {
+        (rule.check)(&facts, &mut Sink::new(rule.id, &mut findings, &mut gaps));
+    }
+    // Statements and the database itself belong to no schema.
+    findings.retain(|f| {
+        scope.schemas.is_empty()
+            || f.object.name.schema.is_empty()
+            || scope.schemas.contains(&f.object.name.schema)
+    });
+    (findings, gaps)
+}
+
+/// Below this many rows nothing is worth a word about speed.
+pub(crate) const FEW_ROWS: f64 = 1_000.0;
+
+/// How much a row-by-row cost weighs on a table of `rows` rows.
+fn by_rows(rows: f64) -> Severity {
+    if rows >= 100_000.0 {
+        Severity::Error
+    } else if rows >= 10_000.0 {
+        Severity::Warning
+    } else {
+        Severity::Note
+    }
+}
+
+/// Declares `RULE`, taking its documentation from the doc comment above it.
+macro_rules! rule {
+    ($(#[doc = $doc:expr])+ $id:literal { $($field:ident: $value:expr,)* }) => {
+        $(#[doc = $doc])+
+        pub(super) static RULE: crate::rules::Rule = crate::rules::Rule {
+            id: $id,
+            docs: concat!($($doc, "\n",)+),
+            $($field: $value,)*
+        };
+    };
+}
+use rule;

@@ -1,0 +1,180 @@
+//! Proves that a change keeps every persona's rows: those it sees, and those it may write.
+
+mod read;
+mod show;
+mod subject;
+mod tries;
+
+pub use show::report;
+
+use crate::db::{Error, Limits, Result, Session, Target};
+use crate::model::{Gap, Name, Persona};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use subject::Subject;
+
+/// How thorough, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What reading one table as one persona may take. Where all rows would take longer, a sample is read, and the report
+    /// says so.
+    pub timeout: Duration,
+    /// Try inserts, updates and deletes, rolled back and with user triggers disabled. Only for clones.
+    pub writes: bool,
+}
+
+/// What one persona may do with the rows of one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    Read,
+    /// `SELECT … FOR UPDATE`, which the policies for UPDATE filter.
+    Lock,
+    Insert,
+    Update,
+    Delete,
+}
+
+/// What the server answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Rows and their digest, whatever their order; for tries, how many were allowed and a digest of all outcomes.
+    Rows { count: u64, digest: String },
+    /// SQLSTATE.
+    Refused(String),
+    /// Not even a sample could be read in time.
+    TimedOut,
+}
+
+/// One persona, one table, one access, on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub persona: String,
+    pub table: Name,
+    pub access: Access,
+    /// Whether only a sample of the table was looked at.
+    pub sampled: bool,
+    pub before: Answer,
+    pub after: Answer,
+}
+
+impl Seen {
+    pub fn equal(&self) -> bool {
+        self.before == self.after
+    }
+
+    /// Neither equal nor different: there was no time to look.
+    pub fn unknown(&self) -> bool {
+        self.before == Answer::TimedOut || self.after == Answer::TimedOut
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Visibility {
+    pub seen: Vec<Seen>,
+    pub gaps: Vec<Gap>,
+}
+
+/// Compares what every persona may see and write in every table with row-level security on either side.
+///
+/// `note` is told what is being done: steps done, steps in all, the persona and table.
+pub async fn verify(
+    before: &Target,
+    after: &Target,
+    personas: &[Persona],
+    options: Options,
+    note: &mut dyn FnMut(u64, u64, &str),
+) -> Result<Visibility> {
+    let sides = Sides {
+        before: Session::connect(before, "verify").await?,
+        after: Session::connect(after, "verify").await?,
+    };
+    let limits = Limits {
+        statement: options.timeout,
+        ..Limits::default()
+    };
+    let mut found = Visibility::default();
+    let subjects = subject::find(&sides, &mut found.gaps).await?;
+    if !options.writes {
+        found.gaps.push(Gap {
+            what: "writable rows".to_owned(),
+            why: "writes are tried only on clones that dbtune made".to_owned(),
+            remedy: Some("dbtune verify".to_owned()),
+        });
+    }
+    let total = (subjects.len() * personas.len()) as u64;
+    let mut step = 0;
+    for persona in personas {
+        let mut subject_to_policies = false;
+        for subject in &subjects {
+            note(step, total, &format!("{} · {}", persona.name, subject.name));
+            step += 1;
+            let (b, a) = tokio::join!(
+                subject::guarded(&sides.before, persona, subject, limits),
+                subject::guarded(&sides.after, persona, subject, limits)
+            );
+            let (b, a) = (b?, a?);
+            subject_to_policies |= b || a;
+            // Without policies on either side every row is seen on both.
+            if b || a {
+                let look = Look { sides: &sides, persona, subject, limits };
+                let sample = read::compare(look, &mut found).await?;
+                if options.writes {
+                    tries::compare(look, &sample, &mut found).await?;
+                }
+            }
+        }
+        if !subject_to_policies && !subjects.is_empty() {
+            found.gaps.push(Gap {
+                what: format!("persona {}", persona.name),
+                why: format!(
+                    "role {} is subject to no policy (superuser, BYPASSRLS or owner): nothing is proven with it",
+                    persona.role
+                ),
+                remedy: None,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// A connection to each side.
+struct Sides {
+    before: Session,
+    after: Session,
+}
+
+/// One persona in front of one table.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    sides: &'a Sides,
+    persona: &'a Persona,
+    subject: &'a Subject,
+    limits: Limits,
+}
+
+impl Look<'_> {
+    fn seen(&self, access: Access, sampled: bool, before: Answer, after: Answer) -> Seen {
+        Seen {
+            persona: self.persona.name.clone(),
+            table: self.subject.name.clone(),
+            access,
+            sampled,
+            before,
+            after,
+        }
+    }
+}
+
+/// What an error of a statement means; an error of the connection is passed on.
+fn refusal(error: Error) -> Result<Answer> {
+    match error.sqlstate.as_deref() {
+        Some("57014") => Ok(Answer::TimedOut),
+        Some(state) if !state.starts_with("08") && !state.starts_with("57") => {
+            Ok(Answer::Refused(state.to_owned()))
+        }
+        _ => Err(error),
+    }
+}
