@@ -14,9 +14,9 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     pub shared: Shared,
-    /// Folder of migrations in sqlx's format
-    #[arg(long, value_name = "DIR", default_value = "migrations")]
-    pub migrations: PathBuf,
+    /// Folder of migrations in sqlx's format [default: from the configuration, else `migrations`]
+    #[arg(long, value_name = "DIR")]
+    pub migrations: Option<PathBuf>,
     /// Print every statement with its lock, and what stands in its way; change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -68,7 +68,8 @@ impl Shared {
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     let target = context.target()?;
-    let folder = Folder::read(&args.migrations).map_err(|p| migrating::refused(&p))?;
+    let dir = context.migrations(args.migrations.as_deref())?;
+    let folder = Folder::read(&dir).map_err(|p| migrating::refused(&p))?;
     let mut options = Options {
         forward: Forward {
             to: args.to,

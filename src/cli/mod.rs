@@ -16,8 +16,8 @@ mod paired;
 mod progress;
 mod propose;
 mod rollback;
-mod seed;
 mod rules;
+mod seed;
 mod status;
 mod verify;
 

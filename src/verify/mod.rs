@@ -119,7 +119,12 @@ pub async fn verify(
             subject_to_policies |= b || a;
             // Without policies on either side every row is seen on both.
             if b || a {
-                let look = Look { sides: &sides, persona, subject, limits };
+                let look = Look {
+                    sides: &sides,
+                    persona,
+                    subject,
+                    limits,
+                };
                 let sample = read::compare(look, &mut found).await?;
                 if options.writes {
                     tries::compare(look, &sample, &mut found).await?;

@@ -16,9 +16,15 @@ pub fn report(found: &Visibility) -> Report {
         .filter(|s| s.access == Access::Read && s.sampled)
         .count();
     let mut summary = if different.is_empty() {
-        format!("{personas} personas see and write the same rows of {tables} tables before and after")
+        format!(
+            "{personas} personas see and write the same rows of {tables} tables before and after"
+        )
     } else {
-        format!("{} of {} comparisons differ", different.len(), found.seen.len())
+        format!(
+            "{} of {} comparisons differ",
+            different.len(),
+            found.seen.len()
+        )
     };
     if sampled > 0 {
         summary.push_str(", in part by sample");
@@ -32,7 +38,8 @@ pub fn report(found: &Visibility) -> Report {
         Outcome::Pass
     };
     if found.seen.is_empty() {
-        "No table is guarded for any persona: there is nothing to compare".clone_into(&mut report.summary);
+        "No table is guarded for any persona: there is nothing to compare"
+            .clone_into(&mut report.summary);
     } else if different.is_empty() && unknown > 0 {
         report.summary = format!("{unknown} comparisons ran out of time; none differs");
     }
@@ -52,7 +59,14 @@ fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> usize {
 
 fn grid(seen: &[Seen]) -> Grid {
     let mut grid = Grid::new(
-        &["persona", "table", "rows before", "after", "writes tried", ""],
+        &[
+            "persona",
+            "table",
+            "rows before",
+            "after",
+            "writes tried",
+            "",
+        ],
         &["rows before", "after", "writes tried"],
     );
     let mut groups: BTreeMap<(String, String), Vec<&Seen>> = BTreeMap::new();
@@ -83,7 +97,11 @@ fn row(persona: String, table: String, all: &[&Seen]) -> (bool, Vec<Cell>) {
     };
     let sampled = read.is_some_and(|s| s.sampled);
     let tries: usize = all.iter().map(|s| tries(s)).sum();
-    let different: Vec<&str> = all.iter().filter(|s| is_different(s)).map(|s| word(s.access)).collect();
+    let different: Vec<&str> = all
+        .iter()
+        .filter(|s| is_different(s))
+        .map(|s| word(s.access))
+        .collect();
     let unknown = all.iter().any(|s| s.unknown());
     let mark = if !different.is_empty() {
         Cell::toned(format!("DIFFERENT: {}", different.join(", ")), Tone::Bad)

@@ -8,6 +8,7 @@ mod benching;
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
+mod migrate_harness;
 mod migrate_pooler;
 mod migrate_refusals;
 mod migrate_render;
