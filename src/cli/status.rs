@@ -58,7 +58,7 @@ fn report(status: &Status) -> Report {
     }
     if !status.unused.is_empty() {
         report.blocks.push(Block::Text(format!(
-            "Made by a migration and not used by any query yet: {}.",
+            "Made by a migration and used by no query for a week on this server (replicas count apart): {}.",
             status.unused.join(", ")
         )));
     }

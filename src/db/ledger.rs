@@ -42,6 +42,8 @@ pub struct Step {
     pub tool: String,
     /// What it made, as the server wrote it down then: a JSON array of objects with their definitions.
     pub made: String,
+    /// For how long the server has counted the use of what it made, in seconds.
+    pub watched_for: i64,
 }
 
 impl FromRow<'_, PgRow> for Applied {
@@ -71,6 +73,7 @@ impl FromRow<'_, PgRow> for Step {
             by: row.try_get("by")?,
             tool: row.try_get("tool")?,
             made: row.try_get("made")?,
+            watched_for: row.try_get("watched_for")?,
         })
     }
 }
@@ -208,8 +211,9 @@ impl Writer {
 
     pub async fn steps(&mut self) -> Result<Vec<Step>> {
         sqlx::query_as(
-            "select version, slug, up, down, checksum, state, started_at, finished_at, by, tool, made
-             from dbtune.steps order by version",
+            "select version, slug, up, down, checksum, state, started_at, finished_at, by, tool, made,
+               coalesce(extract(epoch from clock_timestamp() - greatest(finished_at, d.stats_reset)), 0)::int8 as watched_for
+             from dbtune.steps left join pg_stat_database d on d.datname = current_database() order by version",
         )
         .fetch_all(&mut self.connection)
         .await

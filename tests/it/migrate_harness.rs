@@ -184,6 +184,10 @@ async fn hundreds_of_blows() {
         if blow == Blow::DiskFull {
             fill_disk(&ground, false).await;
         }
+        if blow == Blow::CrashServer {
+            // The server notices the death of a process a moment later.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
         let admin = admin(&ground).await;
         let left = admin
             .query_one("select count(*) from pg_index where not indisvalid", &[])
@@ -264,6 +268,71 @@ impl Writers {
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
+}
+
+/// A small file system of its own, where this user may mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(server: &Throwaway) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .arg(dir.path())
+            .stderr(Stdio::null())
+            .status();
+        if !mounted.is_ok_and(|s| s.success()) {
+            return None;
+        }
+        let owner = std::fs::metadata(server.socket_dir()).unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(owner.uid()), Some(owner.gid())).unwrap();
+        Some(Self(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+#[tokio::test]
+#[ignore = "long; make bench-apply"]
+async fn a_full_disk() {
+    let server = own_server().await;
+    let Some(disk) = SmallDisk::mount(server) else {
+        println!("SKIPPED: a full disk: this user may not mount a tmpfs");
+        return;
+    };
+    let ground = filled(server, "fulldisk", 200_000).await;
+    let admin = admin(&ground).await;
+    let place = disk.0.path().display();
+    admin
+        .batch_execute(&format!("create tablespace small location '{place}'"))
+        .await
+        .unwrap();
+    admin
+        .batch_execute(&format!("grant create on tablespace small to \"{0}\"; alter role \"{0}\" set default_tablespace = small", ground.user))
+        .await
+        .unwrap();
+    let stop = ground.apply().await.unwrap_err();
+    assert!(stop.to_string().contains("53100"), "{stop}");
+    println!("full disk: {stop}");
+    ground.assert_tidy("after a full disk").await;
+    admin
+        .batch_execute(&format!(
+            "alter role \"{}\" reset default_tablespace",
+            ground.user
+        ))
+        .await
+        .unwrap();
+    ground.apply().await.unwrap_or_else(|e| panic!("{e}"));
+    ground.assert_tidy("after there was room").await;
+    ground.rollback(Back::All).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
