@@ -180,19 +180,21 @@ offered() {
 # shellcheck disable=SC2016 # for the shell that runs it
 apt_install='
     set -eu
-    cluster=/etc/postgresql-common/createcluster.d/zz-dbtune.conf
+    folder=/etc/postgresql-common/createcluster.d
+    cluster=$folder/zz-dbtune.conf
     policy=/usr/sbin/policy-rc.d
+    leave="rm -f $cluster"
+    [ -e "$policy" ] || leave="$leave $policy"
+    [ -d "$folder" ] || leave="$leave; rmdir --ignore-fail-on-non-empty $folder"
+    trap "$leave" EXIT
     trap "exit 130" INT
     trap "exit 143" TERM HUP
-    if [ -e "$policy" ]; then
-        trap "rm -f $cluster" EXIT
-    else
-        trap "rm -f $cluster $policy" EXIT
+    mkdir -p "$folder"
+    echo "create_main_cluster = off" >"$cluster"
+    if ! [ -e "$policy" ]; then
         printf "#!/bin/sh\nexit 101\n" >"$policy"
         chmod 755 "$policy"
     fi
-    mkdir -p "${cluster%/*}"
-    echo "create_main_cluster = off" >"$cluster"
     apt-get install -y -qq --no-install-recommends --no-upgrade -o DPkg::Lock::Timeout=300 \
         -o Dpkg::Use-Pty=0 "$@"
     case " $* " in *" pgbouncer "*) update-rc.d pgbouncer disable || true ;; esac

@@ -5,6 +5,7 @@
 )]
 
 mod benching;
+mod docs;
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
@@ -15,6 +16,7 @@ mod seed;
 mod seed_clinic;
 mod seed_derive;
 mod server;
+mod settings_file;
 mod tenants;
 mod throwaway;
 mod verifying;
