@@ -40,6 +40,17 @@ impl Context {
         };
         Ok(parse_workload(&path.display().to_string(), &read(&path)?)?)
     }
+
+    /// The folder that `given` or the configuration names, else `migrations`.
+    pub fn migrations(&self, given: Option<&Path>) -> anyhow::Result<PathBuf> {
+        Ok(match given {
+            Some(path) => path.to_path_buf(),
+            None => self
+                .settings()?
+                .migrations
+                .unwrap_or_else(|| PathBuf::from("migrations")),
+        })
+    }
 }
 
 pub(super) fn read(path: &Path) -> anyhow::Result<String> {
