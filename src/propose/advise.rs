@@ -7,7 +7,7 @@ use super::repair::{self, Trial};
 use super::report::{self, InUse};
 use super::select::select;
 use super::timing::time_all;
-use crate::model::{Basis, Catalog, Estimate, Gap, Name, Proposal, Query, Workload};
+use crate::model::{Basis, Catalog, Estimate, Gap, IndexSpec, Name, Proposal, Query, Workload};
 use crate::sql::access::deleted_from;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,6 +105,8 @@ async fn on_clone<L: Lab>(
     progress("what no plan shows");
     let mut unseen = foreign;
     unseen.extend(candidates::in_functions(&tuned, &reads));
+    let made = |spec: &IndexSpec| trial.indexes.iter().any(|i| i.spec.name == spec.name);
+    unseen.retain(|spec| !made(spec));
     for spec in unseen {
         trial.index_by_clock(lab, spec, options.draws).await?;
     }
