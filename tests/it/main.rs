@@ -4,9 +4,9 @@
     reason = "a test that cannot read its inputs should stop"
 )]
 
-mod benching;
 mod audit;
 mod audit_ground;
+mod benching;
 mod commands;
 mod docs;
 mod layers;
