@@ -8,6 +8,7 @@ mod check;
 mod event;
 mod files;
 mod index_step;
+mod layout;
 mod outcome;
 mod plan;
 mod preflight;
@@ -20,7 +21,8 @@ mod transaction;
 
 pub use crate::db::{OWN_SCHEMA, SQLX_TABLE};
 pub use event::{Event, Interrupt, Interrupter};
-pub use files::{Entry, Folder, next_version, write};
+pub use files::{Entry, Folder, next_version, write, write_as};
+pub use layout::Layout;
 pub use outcome::{Done, Options, Outcome, Reason, Stop};
 pub use plan::{Back, Direction, Forward, Task};
 pub use preflight::{Preview, PreviewStep, preview};
