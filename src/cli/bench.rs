@@ -242,12 +242,12 @@ impl Plan<'_> {
     fn how(&self, workload: &Workload) -> String {
         let percent = self.args.gate.unwrap_or(self.settings.regression_percent);
         let gate = if self.args.no_gate {
-            "no gate".to_owned()
+            "No gate".to_owned()
         } else {
-            format!("gate: p95 under the target, and no more than {percent} % longer")
+            format!("Gate: p95 under the target, and no more than {percent} % longer")
         };
         format!(
-            "{} queries as {} personas, each in a transaction of its own, planned with its values, rolled back; {gate}.",
+            "{} queries as {} personas, each in a transaction of its own, rolled back.\n{gate}.",
             workload.queries.len(),
             workload.personas.len()
         )
@@ -283,7 +283,7 @@ fn select(file: &mut WorkloadFile, only: &[String]) -> anyhow::Result<()> {
 }
 
 /// Writes the report in the format that the file's ending names, else in that of the run.
-fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
+pub(super) fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
     let name = match path.extension().and_then(|e| e.to_str()) {
         Some("html" | "htm") => "html",
         Some("json") => "json",

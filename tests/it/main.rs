@@ -4,7 +4,11 @@
     reason = "a test that cannot read its inputs should stop"
 )]
 
+mod audit;
+mod audit_ground;
 mod benching;
+mod commands;
+mod docs;
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
@@ -15,10 +19,13 @@ mod migrate_refusals;
 mod migrate_render;
 mod migrate_round_trip;
 mod planning;
+mod rule_examples;
+mod rule_registry;
 mod seed;
 mod seed_clinic;
 mod seed_derive;
 mod server;
+mod settings_file;
 mod tenants;
 mod throwaway;
 mod verifying;

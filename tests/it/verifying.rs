@@ -138,7 +138,10 @@ async fn what_would_take_too_long_is_sampled_and_said() {
     let slow = "alter policy mine on items using (tenant = (select my_tenant()) and pg_sleep(0.02)::text = '')";
     let (found, report) = check(&target, slow, Duration::from_secs(2)).await;
     assert!(
-        found.gaps.iter().any(|g| g.what.contains("items as seven")),
+        found
+            .gaps
+            .iter()
+            .any(|g| g.what.contains("items") && g.why.contains("seven")),
         "{:?}",
         found.gaps
     );
