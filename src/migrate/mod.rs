@@ -1,7 +1,7 @@
 //! Versioned migrations in sqlx's format: read, planned, applied and taken back without stopping writers.
 //!
 //! [`apply`] and [`rollback`] are one loop run in two directions. What was done is in two ledgers: sqlx's own table, so
-//! that sqlx-cli and `sqlx::migrate!` go on working, and `dbtune.steps`, which holds the text of each step and is
+//! that sqlx-cli and its `migrate!` macro go on working, and `dbtune.steps`, which holds the text of each step and is
 //! written before and after it. A restart looks at the catalog, not at what was believed.
 
 mod check;
