@@ -13,6 +13,7 @@ mod layers;
 mod migrate_fire;
 mod migrate_ground;
 mod migrate_harness;
+mod migrate_layouts;
 mod migrate_pooler;
 mod migrate_refusals;
 mod migrate_render;
