@@ -68,9 +68,8 @@ fn rewrite_inside(node: &mut Node, table: &Name, catalog: &Catalog, made: &mut R
 }
 
 fn from_link(link: &SubLink, catalog: &Catalog) -> Option<(Node, &'static str)> {
-    let select = match link.subselect.as_ref()?.node.as_ref()? {
-        NodeEnum::SelectStmt(select) => select,
-        _ => return None,
+    let NodeEnum::SelectStmt(select) = link.subselect.as_ref()?.node.as_ref()? else {
+        return None;
     };
     let correlated = !free_in_select(select, catalog)?.is_empty();
     match link.sub_link_type() {
