@@ -198,7 +198,8 @@ fn chart(comparisons: &[Comparison]) -> Chart {
     }
 }
 
-fn summary(comparisons: &[Comparison]) -> String {
+/// The result in one line.
+pub fn summary(comparisons: &[Comparison]) -> String {
     if comparisons.is_empty() {
         return "No query could be compared".to_owned();
     }

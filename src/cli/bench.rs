@@ -283,7 +283,7 @@ fn select(file: &mut WorkloadFile, only: &[String]) -> anyhow::Result<()> {
 }
 
 /// Writes the report in the format that the file's ending names, else in that of the run.
-fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
+pub(super) fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
     let name = match path.extension().and_then(|e| e.to_str()) {
         Some("html" | "htm") => "html",
         Some("json") => "json",

@@ -1,0 +1,42 @@
+# `make demo` and `make test` work on a bare machine with make and cargo: what else they need, `deps` installs.
+
+# Where rustup puts cargo, for a shell that was opened before it was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# In CI a stale Cargo.lock is an error.
+CARGO_FLAGS := $(if $(CI),--locked)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo test lint doc docs bench
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target about; do \
+		printf '%-12s %s\n' "$$target" "$$about"; done
+
+deps: ## install what is missing: PostgreSQL with contrib and HypoPG, libclang, a C compiler, pgbouncer
+	@scripts/deps.sh
+
+build: deps ## release build: target/release/dbtune
+	cargo build --release $(CARGO_FLAGS)
+
+demo: build ## the whole job on a private throwaway PostgreSQL
+	target/release/dbtune demo
+
+# The integration tests come last, so that their summary closes the output.
+test: lint doc ## format, lints, documentation and all tests
+	cargo test --doc $(CARGO_FLAGS)
+	cargo test --lib --bins --tests $(CARGO_FLAGS)
+
+lint: deps ## format and clippy, warnings refused
+	cargo fmt --check
+	cargo clippy --all-targets $(CARGO_FLAGS) -- -D warnings
+
+doc: deps
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps $(CARGO_FLAGS)
+
+docs: deps ## generate docs/*.md and the crate documentation anew
+	DBTUNE_UPDATE_DOCS=1 cargo test --test it $(CARGO_FLAGS) docs::
+	$(MAKE) doc
+
+bench: deps ## benchmarks of dbtune's own hot paths
+	cargo bench $(CARGO_FLAGS)
