@@ -160,7 +160,7 @@ offers() {
     fi
     name=$(packages "$1" "$2")
     case $1 in
-    apt) ! apt_lists || [ -n "$(apt-cache show "$name" 2>/dev/null)" ] ;;
+    apt) ! apt_lists || LC_ALL=C apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [^(]' ;;
     dnf) dnf -q info "$name" >/dev/null 2>&1 ;;
     brew) brew info --formula "$name" >/dev/null 2>&1 ;;
     esac
