@@ -195,7 +195,7 @@ fn verdict(
     if change.within() || same_work(measured) {
         return Verdict::Same;
     }
-    if change.high > gate.limit() {
+    if change.unclear() {
         reasons.push(format!(
             "p95 after is {:.2} to {:.2} times that before, and {:.2} is the limit: too few or too noisy samples",
             change.low, change.high, gate.limit()
@@ -250,6 +250,11 @@ impl Change {
     /// No gate depends on it, so the median, which noise moves less, may vouch for p95.
     fn faster(&self) -> bool {
         self.point < 1.0 / self.limit && (self.high < 1.0 || self.median_high < 1.0 / self.limit)
+    }
+
+    /// A loss of the allowed size is not excluded, neither by p95 nor by what noise moves less.
+    fn unclear(&self) -> bool {
+        self.high > self.limit && (self.point > self.limit || self.median_high > self.limit)
     }
 
     /// Not so different that it would matter either way.

@@ -17,9 +17,16 @@ pub struct Effort {
 
 /// An execution's share of set-up and round trips, in milliseconds.
 const OVERHEAD_MS: f64 = 1.0;
-/// A query quicker than this is worth [`PLENTY`] samples at any budget.
-const QUICK_MS: f64 = 100.0;
-const PLENTY: usize = 30;
+/// Samples that a side is worth at any budget, where an execution takes no longer than so many milliseconds.
+const LEAST: [(f64, usize); 4] = [
+    (10.0, 100),
+    (100.0, 30),
+    (HOPELESS_MS, 3),
+    (f64::INFINITY, 2),
+];
+/// A side that takes so many times as long as the other needs no precision: a handful of samples shows it.
+const FAR_APART: f64 = 3.0;
+const HANDFUL: usize = 5;
 /// More samples than this only when the verdict is open.
 const ENOUGH: usize = 400;
 const MOST: usize = 4000;
@@ -95,15 +102,22 @@ async fn run(
     note: &mut dyn FnMut(u64, u64, &str),
 ) -> Result<()> {
     let total = queries.len() as u64;
+    let start = Instant::now();
     for (step, (at, query)) in (0..).zip(queries.iter().enumerate()) {
         note(step, 2 * total, &query.id);
         for side in &mut *sides {
             side.prepare(at, query).await?;
         }
     }
-    let start = Instant::now();
     let mut goals: Vec<Goal> = (0..queries.len())
-        .map(|at| Goal::new(sides, at, queries.len(), effort.duration))
+        .map(|at| {
+            Goal::new(
+                sides,
+                at,
+                queries.len(),
+                effort.duration.saturating_sub(start.elapsed()),
+            )
+        })
         .collect();
     let mut round = 0;
     loop {
@@ -139,17 +153,27 @@ impl Goal {
     fn new(sides: &[Side], at: usize, queries: usize, duration: Duration) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a number of queries")]
         let share_ms = duration.as_secs_f64() * 1e3 / (queries * sides.len()).max(1) as f64;
-        let each = |f: &dyn Fn(f64) -> usize| {
-            sides
+        let estimates: Vec<Option<f64>> = sides
+            .iter()
+            .map(|side| side.track(at).filter(|t| t.runs()).map(|t| t.estimate_ms))
+            .collect();
+        let quickest = estimates
+            .iter()
+            .flatten()
+            .copied()
+            .fold(f64::INFINITY, f64::min);
+        let each = |f: &dyn Fn(f64, bool) -> usize| {
+            estimates
                 .iter()
-                .map(|side| {
-                    side.track(at)
-                        .map_or(0, |t| if t.runs() { f(t.estimate_ms) } else { 0 })
+                .map(|ms| {
+                    ms.map_or(0, |ms| {
+                        f(ms, ms + OVERHEAD_MS > FAR_APART * (quickest + OVERHEAD_MS))
+                    })
                 })
                 .collect::<Vec<_>>()
         };
         Self {
-            wanted: each(&|ms| wanted(ms, share_ms)),
+            wanted: each(&|ms, far| wanted(ms, far, share_ms)),
             least: each(&least),
             reached: false,
         }
@@ -161,27 +185,30 @@ impl Goal {
     }
 }
 
-fn least(estimate_ms: f64) -> usize {
-    if estimate_ms > HOPELESS_MS {
-        2
-    } else if estimate_ms > QUICK_MS {
-        3
+fn least(estimate_ms: f64, far_behind: bool) -> usize {
+    let least = LEAST
+        .iter()
+        .find(|(ms, _)| estimate_ms <= *ms)
+        .map_or(2, |(_, samples)| *samples);
+    if far_behind {
+        least.min(HANDFUL)
     } else {
-        PLENTY
+        least
     }
 }
 
-fn wanted(estimate_ms: f64, share_ms: f64) -> usize {
+fn wanted(estimate_ms: f64, far_behind: bool, share_ms: f64) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a positive number of executions; too large ones are clamped"
     )]
     let affordable = (share_ms / (estimate_ms + OVERHEAD_MS)) as usize;
+    let least = least(estimate_ms, far_behind);
     if estimate_ms > HOPELESS_MS {
-        least(estimate_ms)
+        least
     } else {
-        affordable.clamp(least(estimate_ms), ENOUGH)
+        affordable.clamp(least, ENOUGH)
     }
 }
 

@@ -13,4 +13,4 @@ pub use comparison::{Gate, Measured, compare};
 pub use measure::{Effort, measure_one, measure_pair};
 pub use pair::Pair;
 pub use quantile::{Blocks, quantile, ratio_interval};
-pub use show::{Judged, judge, report};
+pub use show::{Judged, judge, report, summary};

@@ -81,26 +81,50 @@ impl<'a> Blocks<'a> {
 /// blocks that alternated in time are drawn as pairs, so that what slowed the machine down for both counts for neither.
 pub fn ratio_interval(before: Blocks<'_>, after: Blocks<'_>, q: f64, alpha: f64) -> (f64, f64) {
     let (b, a) = (before.split(), after.split());
+    let mut random = ChaCha8Rng::seed_from_u64(0x0064_6274_756e_6521);
     if b.len() < FEW_BLOCKS || a.len() < FEW_BLOCKS {
-        return extremes(before.values, after.values);
+        let (b_low, b_high) = interval(&b, q, alpha, &mut random);
+        let (a_low, a_high) = interval(&a, q, alpha, &mut random);
+        return (ratio(a_low, b_high), ratio(a_high, b_low));
     }
     let paired = b.len() == a.len();
-    let mut random = ChaCha8Rng::seed_from_u64(0x0064_6274_756e_6521);
     let mut ratios: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let picks: Vec<usize> = b.iter().map(|_| random.random_range(0..b.len())).collect();
+            let picks = picked(b.len(), &mut random);
             let low = resampled(&b, &picks, q);
             let high = if paired {
                 resampled(&a, &picks, q)
             } else {
-                let picks: Vec<usize> = a.iter().map(|_| random.random_range(0..a.len())).collect();
-                resampled(&a, &picks, q)
+                resampled(&a, &picked(a.len(), &mut random), q)
             };
             ratio(high, low)
         })
         .collect();
     ratios.sort_by(f64::total_cmp);
     (quantile(&ratios, alpha), quantile(&ratios, 1.0 - alpha))
+}
+
+/// The same of one side's quantile alone; its extremes where there are too few blocks for more.
+fn interval(blocks: &[&[f64]], q: f64, alpha: f64, random: &mut ChaCha8Rng) -> (f64, f64) {
+    let mut values: Vec<f64> = if blocks.len() < FEW_BLOCKS {
+        blocks.concat()
+    } else {
+        (0..RESAMPLES)
+            .map(|_| resampled(blocks, &picked(blocks.len(), random), q))
+            .collect()
+    };
+    values.sort_by(f64::total_cmp);
+    if blocks.len() < FEW_BLOCKS {
+        (quantile(&values, 0.0), quantile(&values, 1.0))
+    } else {
+        (quantile(&values, alpha), quantile(&values, 1.0 - alpha))
+    }
+}
+
+fn picked(blocks: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
+    (0..blocks)
+        .map(|_| random.random_range(0..blocks))
+        .collect()
 }
 
 fn resampled(blocks: &[&[f64]], picks: &[usize], q: f64) -> f64 {
@@ -111,15 +135,6 @@ fn resampled(blocks: &[&[f64]], picks: &[usize], q: f64) -> f64 {
         .collect();
     values.sort_by(f64::total_cmp);
     quantile(&values, q)
-}
-
-fn extremes(before: &[f64], after: &[f64]) -> (f64, f64) {
-    let ends = |values: &[f64]| {
-        let sorted = sorted(values);
-        (quantile(&sorted, 0.0), quantile(&sorted, 1.0))
-    };
-    let ((b_min, b_max), (a_min, a_max)) = (ends(before), ends(after));
-    (ratio(a_min, b_max), ratio(a_max, b_min))
 }
 
 /// `over / under`, where both may be cut off (infinite).

@@ -69,6 +69,9 @@ pub fn report(judged: &Judged, gate: &Gate) -> Report {
     report.outcome = judged.outcome;
     report.gaps.clone_from(&judged.gaps);
     report.blocks.push(Block::Table(grid(comparisons)));
+    report.blocks.push(Block::Text(
+        "* another plan; buffers and rows of the first draw".to_owned(),
+    ));
     for comparison in comparisons {
         for reason in &comparison.reasons {
             report
@@ -83,17 +86,8 @@ pub fn report(judged: &Judged, gate: &Gate) -> Report {
 
 fn grid(comparisons: &[Comparison]) -> Grid {
     let mut grid = Grid::new(
-        &[
-            "query",
-            "p95 before",
-            "after",
-            "gain",
-            "rows",
-            "buffers",
-            "plan",
-            "",
-        ],
-        &["p95 before", "after", "gain", "rows", "buffers"],
+        &["p95 of", "before", "after", "gain", "rows", "buffers", ""],
+        &["before", "after", "gain", "rows", "buffers"],
     );
     grid.rows = comparisons
         .iter()
@@ -106,8 +100,10 @@ fn grid(comparisons: &[Comparison]) -> Grid {
                 Cell::toned(gain(c), tone),
                 Cell::from(count(c.after.rows)),
                 Cell::from(buffers(c)),
-                Cell::toned(if c.plan_changed { "new" } else { "" }, Tone::Dim),
-                Cell::toned(word, tone),
+                Cell::toned(
+                    format!("{word}{}", if c.plan_changed { "*" } else { "" }),
+                    tone,
+                ),
             ]
         })
         .collect();
@@ -202,7 +198,8 @@ fn chart(comparisons: &[Comparison]) -> Chart {
     }
 }
 
-fn summary(comparisons: &[Comparison]) -> String {
+/// The result in one line.
+pub fn summary(comparisons: &[Comparison]) -> String {
     if comparisons.is_empty() {
         return "No query could be compared".to_owned();
     }

@@ -14,9 +14,9 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     pub shared: Shared,
-    /// Folder of migrations in sqlx's format
-    #[arg(long, value_name = "DIR", default_value = "migrations")]
-    pub migrations: PathBuf,
+    /// Folder of migrations in sqlx's format [default: from the configuration, else `migrations`]
+    #[arg(long, value_name = "DIR")]
+    pub migrations: Option<PathBuf>,
     /// Print every statement with its lock, and what stands in its way; change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -68,7 +68,8 @@ impl Shared {
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     let target = context.target()?;
-    let folder = Folder::read(&args.migrations).map_err(|p| migrating::refused(&p))?;
+    let dir = context.migrations(args.migrations.as_deref())?;
+    let folder = Folder::read(&dir).map_err(|p| migrating::refused(&p))?;
     let mut options = Options {
         forward: Forward {
             to: args.to,
@@ -121,14 +122,17 @@ fn planned(preview: &Preview) -> Report {
     if !preview.steps.is_empty() {
         let titles = ["Migration", "Statement", "Lock", "Writers", "Size", "Time"];
         let mut grid = Grid::new(&titles, &["Size", "Time"]);
+        let mut last = "";
         for step in &preview.steps {
+            let label = if step.label == last { "" } else { &step.label };
+            last = &step.label;
             grid.rows.push(vec![
-                step.label.as_str().into(),
+                label.into(),
                 first_line(&step.sql).into(),
                 match &step.lock {
                     Some(lock) if lock.on.name.is_empty() => lock.mode.to_string().into(),
                     Some(lock) => format!("{} on {}", lock.mode, lock.on).into(),
-                    None => Cell::toned("none on tables in use", Tone::Dim),
+                    None => Cell::toned("none", Tone::Dim),
                 },
                 match &step.lock {
                     Some(lock) if lock.mode.blocks_readers() => {
@@ -192,8 +196,8 @@ fn preview_json(preview: &Preview) -> serde_json::Value {
 fn first_line(sql: &str) -> String {
     let words: Vec<&str> = sql.split_whitespace().collect();
     let line = words.join(" ");
-    if line.chars().count() > 80 {
-        line.chars().take(79).chain(['…']).collect()
+    if line.chars().count() > 60 {
+        line.chars().take(59).chain(['…']).collect()
     } else {
         line
     }

@@ -133,7 +133,7 @@ fn count_policies(catalog: &Catalog) -> usize {
     catalog.tables.values().map(|t| t.policies.len()).sum()
 }
 
-fn summary(catalog: &Catalog, findings: &[Finding]) -> String {
+pub(super) fn summary(catalog: &Catalog, findings: &[Finding]) -> String {
     let database = &catalog.server.database;
     let tables = count_tables(catalog);
     if tables == 0 {

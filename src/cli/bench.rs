@@ -28,7 +28,12 @@ pub struct Args {
     #[arg(long)]
     pub after: bool,
     /// What `bench --before -o FILE` recorded
-    #[arg(long, value_name = "FILE", conflicts_with = "before", requires = "after")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "before",
+        requires = "after"
+    )]
     pub baseline: Option<PathBuf>,
     /// Queries with their personas [default: from the configuration, or the only one under benchmarks/]
     #[arg(long, value_name = "FILE")]
@@ -106,7 +111,10 @@ impl Plan<'_> {
             if applied == 0 {
                 report.gaps.push(Gap {
                     what: "a change".to_owned(),
-                    why: format!("no migration of {} is pending: both sides are the same", migrations.display()),
+                    why: format!(
+                        "no migration of {} is pending: both sides are the same",
+                        migrations.display()
+                    ),
                     remedy: Some("dbtune propose".to_owned()),
                 });
             }
@@ -117,31 +125,46 @@ impl Plan<'_> {
 
     async fn record(&self, target: &Target) -> anyhow::Result<Report> {
         let Some(path) = &self.args.output else {
-            bail!("name the file to record to: dbtune bench --before -o FILE (or measure both: --before --after)");
+            bail!(
+                "name the file to record to: dbtune bench --before -o FILE (or measure both: --before --after)"
+            );
         };
         let (workload, samples, environment) = self.one(target).await?;
         let baseline = Baseline::new(chrono::Utc::now(), environment, &workload, samples);
         let text = serde_json::to_string(&baseline)?;
-        std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
+        std::fs::write(path, text)
+            .with_context(|| format!("could not write {}", path.display()))?;
         let mut report = Report::new(
             "bench",
-            format!("Recorded {} queries in {}.", workload.queries.len(), path.display()),
+            format!(
+                "Recorded {} queries in {}.",
+                workload.queries.len(),
+                path.display()
+            ),
         );
         report.data = serde_json::json!({ "baseline": path, "environment": baseline.environment });
-        report.next = Some(format!("dbtune bench --after --baseline {}", path.display()));
+        report.next = Some(format!(
+            "dbtune bench --after --baseline {}",
+            path.display()
+        ));
         Ok(report)
     }
 
     async fn against(&self, target: &Target) -> anyhow::Result<Report> {
         let Some(path) = &self.args.baseline else {
-            bail!("name what to compare with: dbtune bench --after --baseline FILE (or measure both: --before --after)");
+            bail!(
+                "name what to compare with: dbtune bench --after --baseline FILE (or measure both: --before --after)"
+            );
         };
         let baseline = Baseline::parse(&path.display().to_string(), &read(path)?)?;
         let (workload, samples, environment) = self.one(target).await?;
         if let Some(obstacle) = baseline.environment.obstacle(&environment) {
             return Err(Failure {
                 code: CANNOT,
-                message: format!("{}: {obstacle}; record it again: dbtune bench --before -o FILE", path.display()),
+                message: format!(
+                    "{}: {obstacle}; record it again: dbtune bench --before -o FILE",
+                    path.display()
+                ),
             }
             .into());
         }
@@ -161,7 +184,11 @@ impl Plan<'_> {
     async fn one(
         &self,
         target: &Target,
-    ) -> anyhow::Result<(Workload, Vec<crate::model::Samples>, crate::bench::Environment)> {
+    ) -> anyhow::Result<(
+        Workload,
+        Vec<crate::model::Samples>,
+        crate::bench::Environment,
+    )> {
         let session = Session::connect(target, "bench").await?;
         let environment = environment(&session, self.limits()).await?;
         drop(session);
@@ -215,12 +242,12 @@ impl Plan<'_> {
     fn how(&self, workload: &Workload) -> String {
         let percent = self.args.gate.unwrap_or(self.settings.regression_percent);
         let gate = if self.args.no_gate {
-            "no gate".to_owned()
+            "No gate".to_owned()
         } else {
-            format!("gate: p95 under the target, and no more than {percent} % longer")
+            format!("Gate: p95 under the target, and no more than {percent} % longer")
         };
         format!(
-            "{} queries as {} personas, each in a transaction of its own, planned with its values, rolled back; {gate}.",
+            "{} queries as {} personas, each in a transaction of its own, rolled back.\n{gate}.",
             workload.queries.len(),
             workload.personas.len()
         )
@@ -256,7 +283,7 @@ fn select(file: &mut WorkloadFile, only: &[String]) -> anyhow::Result<()> {
 }
 
 /// Writes the report in the format that the file's ending names, else in that of the run.
-fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
+pub(super) fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
     let name = match path.extension().and_then(|e| e.to_str()) {
         Some("html" | "htm") => "html",
         Some("json") => "json",

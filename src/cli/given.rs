@@ -43,11 +43,13 @@ impl Context {
 
     /// The folder that `given` or the configuration names, else `migrations`.
     pub fn migrations(&self, given: Option<&Path>) -> anyhow::Result<PathBuf> {
-        let configured = self.settings()?.migrations;
-        Ok(given
-            .map(Path::to_path_buf)
-            .or(configured)
-            .unwrap_or_else(|| PathBuf::from("migrations")))
+        Ok(match given {
+            Some(path) => path.to_path_buf(),
+            None => self
+                .settings()?
+                .migrations
+                .unwrap_or_else(|| PathBuf::from("migrations")),
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 mod apply;
 mod audit;
 mod bench;
+mod demo;
 mod duration;
 mod exit;
 mod given;
@@ -16,8 +17,8 @@ mod paired;
 mod progress;
 mod propose;
 mod rollback;
-mod seed;
 mod rules;
+mod seed;
 mod status;
 mod verify;
 
@@ -68,6 +69,7 @@ fn formats() -> clap::builder::PossibleValuesParser {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Demo(demo::Args),
     /// Find what makes queries under row-level security slow or unsafe; changes nothing
     Audit(audit::Args),
     /// List the audit's rules, or explain one
@@ -109,6 +111,7 @@ impl Context {
 /// Runs one command to its report.
 pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> {
     match command {
+        Command::Demo(args) => demo::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Rules(args) => rules::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,

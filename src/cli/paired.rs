@@ -5,7 +5,7 @@ use super::{Context, Failure};
 use crate::bench::Pair;
 use crate::db::Target;
 use crate::migrate::{self, Folder, Options};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Runs `work` on a pair that goes away afterwards, also when interrupted. `work` is told how many migrations were applied.
 pub(super) async fn on_pair<T>(
@@ -57,17 +57,4 @@ async fn apply(context: &Context, pair: &Pair, folder: &Folder) -> anyhow::Resul
     };
     pair.settle().await?;
     Ok(applied)
-}
-
-impl Context {
-    /// The folder that `given` or the configuration names, else `migrations`.
-    pub(super) fn migrations(&self, given: Option<&Path>) -> anyhow::Result<PathBuf> {
-        Ok(match given {
-            Some(path) => path.to_path_buf(),
-            None => self
-                .settings()?
-                .migrations
-                .unwrap_or_else(|| PathBuf::from("migrations")),
-        })
-    }
 }

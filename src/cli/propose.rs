@@ -68,7 +68,14 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     let workload = resolve(&session, &file, defaults).await?;
     // A database cannot be copied while anybody is connected to it, this session included.
     drop(session);
-    let advice = tried(&args, context, &target, &catalog, &workload).await?;
+    let trying = Trying {
+        clone: args.clone,
+        clone_limit: args.clone_limit,
+        budget: args.budget,
+        draws: args.draws,
+        timeout: Duration::from_millis(args.timeout),
+    };
+    let advice = tried(&trying, context, &target, &catalog, &workload).await?;
     let written = if args.dry_run {
         Vec::new()
     } else {
@@ -104,9 +111,32 @@ pub(super) fn write(
     migrate::write(folder, &migrations).map_err(|p| refused(&p))
 }
 
+/// How proposals are tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trying {
+    clone: CloneWhen,
+    clone_limit: u64,
+    budget: Option<u64>,
+    draws: usize,
+    timeout: Duration,
+}
+
+impl Trying {
+    /// On a clone, whatever its size; a query that takes longer than `timeout` is ended.
+    pub(super) fn for_at_most(timeout: Duration) -> Self {
+        Self {
+            clone: CloneWhen::Always,
+            clone_limit: 0,
+            budget: None,
+            draws: 3,
+            timeout,
+        }
+    }
+}
+
 /// Advises on a clone where one can be made, else on the original.
-async fn tried(
-    args: &Args,
+pub(super) async fn tried(
+    args: &Trying,
     context: &Context,
     target: &Target,
     catalog: &Catalog,
@@ -117,7 +147,7 @@ async fn tried(
         least_rows: SMALL_TABLE_ROWS,
         budget: args.budget.map(|mb| mb << 20),
     };
-    let timeout = Duration::from_millis(args.timeout);
+    let timeout = args.timeout;
     let mut task = context.progress.start("propose", 0);
     let mut progress = |text: &str| task.note(text);
     let gap = match make_clone(args, target, catalog).await? {
@@ -142,7 +172,7 @@ async fn tried(
 
 /// The clone with the session that drops it, or why there is none.
 async fn make_clone(
-    args: &Args,
+    args: &Trying,
     target: &Target,
     catalog: &Catalog,
 ) -> anyhow::Result<Result<(Session, Clone), Gap>> {

@@ -15,9 +15,9 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     pub shared: Shared,
-    /// Folder of migrations; not needed for what dbtune applied
-    #[arg(long, value_name = "DIR", default_value = "migrations")]
-    pub migrations: PathBuf,
+    /// Folder of migrations; not needed for what dbtune applied [default: from the configuration, else `migrations`]
+    #[arg(long, value_name = "DIR")]
+    pub migrations: Option<PathBuf>,
     /// Take back so many
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["to", "all"])]
     pub steps: usize,
@@ -43,7 +43,7 @@ pub struct Args {
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     let target = context.target()?;
-    let folder = folder(&args)?;
+    let folder = folder(&args, context)?;
     let back = match (args.to, args.all) {
         (Some(version), _) => Back::To(version),
         (None, true) => Back::All,
@@ -89,13 +89,23 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     Ok(report)
 }
 
-/// The default folder may be missing: the ledger has the texts. One that is there must be readable, unless the
-/// ledger suffices: that is found out when planning.
-fn folder(args: &Args) -> anyhow::Result<Folder> {
-    if !args.migrations.exists() {
-        return Ok(Folder::default());
+/// What was not asked for may be missing or broken: the ledger has the texts, and an emergency is no time for a
+/// file's syntax.
+fn folder(args: &Args, context: &Context) -> anyhow::Result<Folder> {
+    if let Some(dir) = &args.migrations {
+        return Folder::read(dir).map_err(|p| migrating::refused(&p));
     }
-    Folder::read(&args.migrations).map_err(|p| migrating::refused(&p))
+    let read = match context.migrations(None) {
+        Ok(dir) if !dir.exists() => return Ok(Folder::default()),
+        Ok(dir) => Folder::read(&dir).map_err(|p| migrating::refused(&p)),
+        Err(error) => Err(error),
+    };
+    Ok(read.unwrap_or_else(|error| {
+        context
+            .progress
+            .say(&format!("{error:#}\ngoing on with what the ledger holds"));
+        Folder::default()
+    }))
 }
 
 fn confirm(target: &str, tasks: &[Task]) -> anyhow::Result<()> {

@@ -9,18 +9,19 @@ use std::path::PathBuf;
 /// Show which migrations are applied, pending, edited, missing or half done
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of migrations in sqlx's format
-    #[arg(long, value_name = "DIR", default_value = "migrations")]
-    pub migrations: PathBuf,
+    /// Folder of migrations in sqlx's format [default: from the configuration, else `migrations`]
+    #[arg(long, value_name = "DIR")]
+    pub migrations: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
-    let folder = if args.migrations.exists() {
-        Folder::read(&args.migrations).map_err(|p| migrating::refused(&p))?
+    let dir = context.migrations(args.migrations.as_deref())?;
+    let folder = if dir.exists() {
+        Folder::read(&dir).map_err(|p| migrating::refused(&p))?
     } else {
         context.progress.say(&format!(
             "{}: no such folder; showing what the ledger knows",
-            args.migrations.display()
+            dir.display()
         ));
         Folder::default()
     };
@@ -57,7 +58,7 @@ fn report(status: &Status) -> Report {
     }
     if !status.unused.is_empty() {
         report.blocks.push(Block::Text(format!(
-            "Made by a migration and not used by any query yet: {}.",
+            "Made by a migration and used by no query for a week on this server (replicas count apart): {}.",
             status.unused.join(", ")
         )));
     }

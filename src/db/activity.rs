@@ -55,6 +55,12 @@ const WHO: &str = "select a.pid, coalesce(a.usename::text, ''), coalesce(a.appli
     coalesce(a.state, ''), coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::int8
   from pg_stat_activity a";
 
+/// One 64-bit advisory lock of this database.
+const ADVISORY: &str =
+    "join pg_locks l on l.pid = a.pid where l.locktype = 'advisory' and l.objsubid = 1
+   and l.database = (select oid from pg_database where datname = current_database())
+   and l.classid::int8 = ($1::int8 >> 32) & 4294967295 and l.objid::int8 = $1::int8 & 4294967295";
+
 impl Session {
     /// Begins a transaction, and says which server process runs it. End it with [`Session::end`].
     pub async fn transaction_pid(&self) -> Result<i32> {
@@ -105,17 +111,24 @@ impl Session {
 
     /// The session that holds the advisory lock `id` in this database.
     pub async fn lock_holder(&self, id: i64) -> Result<Option<Blocker>> {
-        let sql = format!(
-            "{WHO} join pg_locks l on l.pid = a.pid where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-               and l.database = (select oid from pg_database where datname = current_database())
-               and l.classid::int8 = ($1::int8 >> 32) & 4294967295 and l.objid::int8 = $1::int8 & 4294967295"
-        );
+        let sql = format!("{WHO} {ADVISORY} and l.granted");
         let row = self
             .client()
             .query_opt(&sql, &[&id])
             .await
             .map_err(|e| Error::pg("ask who holds the migration lock", &e))?;
         row.as_ref().map(blocker).transpose()
+    }
+
+    /// Sessions that wait inside the server for the advisory lock `id`, each with a snapshot in its hand.
+    pub async fn lock_waiters(&self, id: i64) -> Result<Vec<Blocker>> {
+        let sql = format!("{WHO} {ADVISORY} and not l.granted order by a.pid");
+        let rows = self
+            .client()
+            .query(&sql, &[&id])
+            .await
+            .map_err(|e| Error::pg("ask who waits for the migration lock", &e))?;
+        rows.iter().map(blocker).collect()
     }
 
     /// How far the index build of `pid` is; `None` where it builds none.

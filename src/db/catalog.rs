@@ -39,14 +39,19 @@ pub async fn read_catalog(session: &Session) -> Result<Catalog> {
         match read_once(session, sizes).await {
             // A relation is locked against everybody: its size is not worth waiting for.
             Err(error) if error.is("55P03") && sizes == Sizes::Exact => sizes = Sizes::Estimated,
-            Err(error) => return Err(error),
+            // What was dropped meanwhile cannot be described any more.
+            Err(error) if fingerprint(session).await? == before => return Err(error),
+            Err(_) => {}
             Ok(catalog) if fingerprint(session).await? == before => return Ok(catalog),
             Ok(catalog) => latest = Some(catalog),
         }
     }
     let mut catalog = latest.ok_or_else(|| {
-        Error::new("read the catalog", "other sessions keep relations locked")
-            .advise("Run it again when no schema change is under way.")
+        Error::new(
+            "read the catalog",
+            "other sessions keep changing the schema",
+        )
+        .advise("Run it again when no schema change is under way.")
     })?;
     catalog.gaps.push(crate::model::Gap {
         what: "a consistent view of the schema".to_owned(),

@@ -4,7 +4,7 @@ use std::fmt;
 ///
 /// Never carries a row value: the server's DETAIL is left out, and so is the message of data errors
 /// (SQLSTATE classes 22 and 23), which quote the offending value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     /// "read the policies", "connect to a server": completes "could not …".
     pub doing: String,
@@ -127,6 +127,9 @@ fn advice(sqlstate: &str) -> Option<&'static str> {
         "57014" => "The statement ran into statement_timeout or was cancelled.",
         "55P03" => {
             "Another session holds a conflicting lock; dbtune does not wait for it longer than lock_timeout."
+        }
+        "53100" => {
+            "The server's disk is full: free some of it, or give the index a tablespace with room."
         }
         "25006" => {
             "The statement writes, but this command only reads. Mark the query `write: true` if it is meant to."

@@ -65,13 +65,17 @@ impl Session {
         row.map(|row| facts(&row)).transpose()
     }
 
-    /// Every invalid index outside the system schemas, except those of partitioned tables and those being built.
+    /// Every invalid index outside the system schemas, except those of partitioned tables and those being built or
+    /// dropped now. Of another role's build only its lock is seen.
     pub async fn invalid_indexes(&self) -> Result<Vec<IndexFacts>> {
         let sql = format!(
             "{INDEX} where not i.indisvalid and c.relkind = 'i' and n.nspname !~ '^pg_'
-             and not exists (select from pg_stat_progress_create_index p where p.index_relid = c.oid)
+             and not exists (select from pg_stat_progress_create_index p
+                 left join pg_locks l on l.pid = p.pid and l.relation = i.indrelid
+                   and l.mode = 'ShareUpdateExclusiveLock'
+                 where p.index_relid = c.oid or (p.index_relid is null and l.pid is not null))
              and not exists (select from pg_locks l where l.relation = c.oid
-                 and l.mode in ('ShareUpdateExclusiveLock', 'AccessExclusiveLock', 'RowExclusiveLock'))
+                 and l.mode in ('ShareUpdateExclusiveLock', 'AccessExclusiveLock'))
              order by 1, 2"
         );
         let rows = self
@@ -82,7 +86,7 @@ impl Session {
         rows.iter().map(facts).collect()
     }
 
-    /// Partitions of `table`, at any depth, that are tables themselves and have no valid index under `index`.
+    /// Indexes of partitioned tables that some partition has no part of yet.
     pub async fn invalid_parents(&self) -> Result<Vec<IndexFacts>> {
         let sql = format!(
             "{INDEX} where not i.indisvalid and c.relkind = 'I' and n.nspname !~ '^pg_' order by 1, 2"

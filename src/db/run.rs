@@ -55,7 +55,7 @@ impl Session {
         } else {
             "read only"
         };
-        let begin = format!(
+        let opening = format!(
             "begin {access}; {}; set local plan_cache_mode = force_custom_plan",
             limits.to_sql()
         );
@@ -75,16 +75,16 @@ impl Session {
                     .map(drop)
             }
         };
-        let [persona, own] = &settings;
+        let [persona, query_own] = &settings;
         // Sent together: the futures are polled in order before any of them waits.
-        let (began, claims, became, set) = tokio::join!(
+        let (opened, claims, became, own) = tokio::join!(
             biased;
-            client.batch_execute(&begin),
+            client.batch_execute(&opening),
             set(persona),
             client.batch_execute(&role),
-            set(own)
+            set(query_own)
         );
-        began.and(claims).and(became).and(set)
+        opened.and(claims).and(became).and(own)
     }
 
     async fn apply(&self, settings: &BTreeMap<String, String>, query: &str) -> Result<()> {

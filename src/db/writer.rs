@@ -126,7 +126,7 @@ impl Writer {
     }
 
     /// Forgets what the last migration set, and sets what holds for every statement of a runner.
-    pub async fn settle(&mut self) -> Result<()> {
+    pub async fn settle(&mut self, lock_timeout: Duration) -> Result<()> {
         let doing = "set up the session";
         for sql in [
             "reset session authorization",
@@ -138,6 +138,7 @@ impl Writer {
         ] {
             self.execute(doing, sql).await?;
         }
+        self.limit_locks(lock_timeout, false).await?;
         if self.version_num >= 140_000 {
             // A killed runner's work ends soon after it. Not every platform can; it is a courtesy only.
             let _ = self

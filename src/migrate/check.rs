@@ -74,7 +74,7 @@ fn refuse(statement: &Statement, no_transaction: bool) -> Option<String> {
             "starts or ends a transaction: a migration runs in one of its own, together with its entry in the ledger. Take the statement out".to_owned(),
         ),
         Kind::NeedsInput => Some(
-            "reads rows that follow it, as only psql does: write INSERT statements, or load the data apart".to_owned(),
+            "exchanges rows with the client, as only psql does: write INSERT statements, or load the data apart".to_owned(),
         ),
         Kind::CreateIndexConcurrently { index: None, .. } => Some(
             "gives the index no name: an interrupted build could not be found again. Write `create index concurrently NAME on …`".to_owned(),

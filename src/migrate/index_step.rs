@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::plan::{Direction, Task};
 use super::runner::{Runner, back_off, gives_way, is_lost};
-use crate::db::{Error, IndexFacts, Result, state};
+use crate::db::{Error, IndexFacts, Result, migration_lock, state};
 use crate::model::Name;
 use crate::sql::ddl::{self, Build};
 use crate::sql::quote;
@@ -113,7 +113,7 @@ impl Runner<'_> {
             self.writer
                 .limit_locks(self.options.build_timeout, false)
                 .await?;
-            let Err(error) = self.run_statement(task, statement).await else {
+            let Err(error) = self.run_statement(statement).await else {
                 continue;
             };
             if is_lost(&error) {
@@ -128,10 +128,14 @@ impl Runner<'_> {
             if let Some(there) = self.watch.index_on(table, index).await? {
                 self.clean(&there.name).await?;
             }
-            if !gives_way(&error) || begun.elapsed() > self.options.retry_for || self.interrupted()
+            let deadlocked = self.deadlocked(&error).await;
+            if deadlocked.is_some()
+                || !gives_way(&error)
+                || begun.elapsed() > self.options.retry_for
+                || self.interrupted()
             {
                 self.forget_step(task).await?;
-                return Err(explain(error, index));
+                return Err(deadlocked.unwrap_or_else(|| explain(error, index)));
             }
             self.pause(attempt, &error).await;
         }
@@ -148,7 +152,7 @@ impl Runner<'_> {
         let there = self.watch.index_named(index).await?;
         if there.is_none() && !task.resumed && !if_exists {
             // The server says best what is missing.
-            return self.run_statement(task, statement).await;
+            return self.run_statement(statement).await;
         }
         self.begin_step(task).await?;
         let was_valid = there.is_some_and(|i| i.valid);
@@ -160,7 +164,7 @@ impl Runner<'_> {
             self.writer
                 .limit_locks(self.options.build_timeout, false)
                 .await?;
-            let Err(error) = self.run_statement(task, statement).await else {
+            let Err(error) = self.run_statement(statement).await else {
                 continue;
             };
             if is_lost(&error) {
@@ -213,7 +217,7 @@ impl Runner<'_> {
             self.writer
                 .limit_locks(self.options.build_timeout, false)
                 .await?;
-            let Err(error) = self.run_statement(task, statement).await else {
+            let Err(error) = self.run_statement(statement).await else {
                 break;
             };
             if is_lost(&error) {
@@ -258,7 +262,7 @@ impl Runner<'_> {
             self.writer
                 .limit_locks(self.options.lock_timeout, false)
                 .await?;
-            let Err(error) = self.run_statement(task, statement).await else {
+            let Err(error) = self.run_statement(statement).await else {
                 break;
             };
             if is_lost(&error) {
@@ -310,6 +314,25 @@ impl Runner<'_> {
             tokio::time::sleep(back_off(attempt, Duration::from_secs(1))).await;
         }
         Ok(())
+    }
+
+    /// Another tool that waits for the migration lock inside the server holds a snapshot; the build waits for the
+    /// snapshot, and would at every further try.
+    async fn deadlocked(&mut self, error: &Error) -> Option<Error> {
+        if !error.is("40P01") {
+            return None;
+        }
+        let id = migration_lock(self.writer.database());
+        let waiters = self.watch.lock_waiters(id).await.unwrap_or_default();
+        let waiter = waiters.first()?;
+        let mut error = error.clone();
+        error.message = format!(
+            "{waiter} waits for the migration lock and holds a snapshot that the build waits for"
+        );
+        Some(error.advise(format!(
+            "It is another migration tool, which waits inside the server. End it (select pg_cancel_backend({});), then run this again.",
+            waiter.pid
+        )))
     }
 
     /// The planner knows nothing of a new expression before its table was analysed.

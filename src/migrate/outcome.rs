@@ -34,7 +34,7 @@ impl Default for Options {
             lock_timeout: Duration::from_secs(2),
             build_timeout: Duration::from_mins(30),
             retry_for: Duration::from_mins(5),
-            wait_for_runner: Duration::from_mins(60),
+            wait_for_runner: Duration::from_hours(1),
             forward: Forward::default(),
             now: false,
             kill_blockers: false,

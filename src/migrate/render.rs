@@ -13,6 +13,7 @@ pub fn render(catalog: &Catalog, proposals: &[Proposal], first_version: i64) -> 
     let mut files = Files {
         next: first_version,
         migrations: Vec::new(),
+        children: 0,
     };
     for proposal in proposals {
         files.proposal(catalog, proposal);
@@ -23,6 +24,8 @@ pub fn render(catalog: &Catalog, proposals: &[Proposal], first_version: i64) -> 
 struct Files {
     next: i64,
     migrations: Vec<Migration>,
+    /// Partition indexes named so far under one parent, at any depth.
+    children: usize,
 }
 
 impl Files {
@@ -90,15 +93,15 @@ impl Files {
     }
 
     fn create_partitioned(&mut self, catalog: &Catalog, index: &IndexSpec, why: &str) {
-        let group = format!("{GROUP}{}\n", self.next);
-        let why = format!("{group}{why}");
+        let why = format!("{GROUP}{}\n{why}", self.next);
         let mut attach = Vec::new();
+        self.children = 0;
         self.parent(index, &why);
         self.partitions(
             catalog,
             index,
-            &index.qualified(),
-            (&group, &why),
+            (&index.name, &index.qualified()),
+            &why,
             &mut attach,
         );
         // An attached index cannot be detached: what takes it back is dropping the parent, which drops all of them.
@@ -106,7 +109,7 @@ impl Files {
         self.push(
             &format!("{}_attach", index.name),
             script(&why, &attach),
-            script(&group, &[down]),
+            script("", &[down]),
         );
     }
 
@@ -118,34 +121,35 @@ impl Files {
         );
     }
 
-    /// The indexes below `parent`, leaves first among the attachments of each level.
+    /// `root` names the topmost index. The indexes below `parent`, leaves first among the attachments of each level.
     fn partitions(
         &mut self,
         catalog: &Catalog,
         index: &IndexSpec,
-        parent: &Name,
-        (group, why): (&str, &str),
+        (root, parent): (&str, &Name),
+        why: &str,
         attach: &mut Vec<String>,
     ) {
         let partitions = catalog
             .tables
             .iter()
             .filter(|(_, t)| t.partition_of.as_ref() == Some(&index.table));
-        for (number, (name, table)) in (1..).zip(partitions) {
+        for (name, table) in partitions {
+            self.children += 1;
             let child = IndexSpec {
                 table: name.clone(),
-                name: child_name(&index.name, number),
+                name: child_name(root, self.children),
                 ..index.clone()
             };
             if table.kind == TableKind::Partitioned {
                 self.parent(&child, why);
-                self.partitions(catalog, &child, &child.qualified(), (group, why), attach);
+                self.partitions(catalog, &child, (root, &child.qualified()), why, attach);
             } else {
                 self.push(
                     &child.name,
                     concurrently(why, &ddl::create_index(&child, Build::Concurrently)),
                     concurrently(
-                        group,
+                        "",
                         &ddl::drop_index(&child.qualified(), Build::Concurrently),
                     ),
                 );
@@ -229,5 +233,8 @@ fn comment(proposal: &Proposal) -> String {
     if let Some(bytes) = proposal.bytes {
         lines.push(format!("Estimated size: {} kB", bytes / 1024));
     }
-    lines.iter().map(|line| format!("-- {line}\n")).collect()
+    lines
+        .iter()
+        .flat_map(|line| ["-- ", line.as_str(), "\n"])
+        .collect()
 }

@@ -206,7 +206,7 @@ async fn one(
         total,
     });
     let begun = Instant::now();
-    runner.writer.settle().await.map_err(|e| (e, false))?;
+    settle(runner).await.map_err(|e| (e, false))?;
     audit(runner, task, "started", None, None)
         .await
         .map_err(|e| (e, false))?;
@@ -237,13 +237,18 @@ async fn one(
     Ok(took)
 }
 
+async fn settle(runner: &mut Runner<'_>) -> db::Result<()> {
+    let limit = runner.options.lock_timeout;
+    runner.writer.settle(limit).await
+}
+
 async fn finish(
     runner: &mut Runner<'_>,
     table: &str,
     task: &Task,
     took: Duration,
 ) -> db::Result<()> {
-    runner.writer.settle().await?;
+    settle(runner).await?;
     if task.direction == Direction::Up {
         let nanos = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
         runner

@@ -37,7 +37,7 @@ impl<'a> Runner<'a> {
             )
             .advise("Give the primary's address in --db."));
         }
-        writer.settle().await?;
+        writer.settle(options.lock_timeout).await?;
         Ok(Self {
             writer,
             watch,

@@ -46,7 +46,7 @@ pub struct Status {
     pub lines: Vec<Line>,
     /// Invalid indexes that nobody is building.
     pub invalid: Vec<String>,
-    /// Indexes that dbtune made and nothing has used since.
+    /// Indexes that a migration made and nothing has used for a week of counting.
     pub unused: Vec<String>,
 }
 
@@ -77,13 +77,17 @@ pub async fn status(target: &Target, folder: &Folder) -> Result<Status, Stop> {
     let session = Session::connect(target, "status").await?;
     let mut unused = Vec::new();
     for (version, made) in latest(&ledger) {
+        let week = ledger
+            .step(version)
+            .is_some_and(|s| s.watched_for > 7 * 24 * 3600);
         let now = writer.definition(&made.object).await?;
         if let Some(drift) = drift(&made, now.as_deref())
             && let Some(line) = lines.iter_mut().find(|l| l.version == version)
         {
             line.drift.push(drift);
         }
-        if let Object::Index { table, name } = &made.object
+        if week
+            && let Object::Index { table, name } = &made.object
             && let Some(index) = session.index_on(table, name).await?
             && index.scans == 0
             && !index.partitioned

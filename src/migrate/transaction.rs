@@ -56,22 +56,26 @@ impl Runner<'_> {
             // What the first statement locked stays locked while the next one waits, so they share one budget.
             let left = budget.saturating_sub(begun.elapsed()).max(budget / 10);
             self.writer.limit_locks(left, true).await?;
-            self.run_statement(task, statement).await?;
+            self.run_statement(statement).await?;
         }
         self.record(table, task).await?;
         self.writer.execute("commit", "commit").await
     }
 
-    pub(super) async fn run_statement(&mut self, task: &Task, statement: &Statement) -> Result<()> {
+    pub(super) async fn run_statement(&mut self, statement: &Statement) -> Result<()> {
         self.tell(Event::Statement {
             sql: &statement.sql,
         });
-        let doing = format!("run line {} of {}", statement.line, task.label());
+        let doing = format!("run the statement in line {}", statement.line);
         self.execute(&doing, &statement.sql).await
     }
 
     /// Both ledgers say what is true once the open transaction commits.
     pub(super) async fn record(&mut self, table: &str, task: &Task) -> Result<()> {
+        // Whatever role the migration ended as, the ledger is the runner's.
+        self.writer
+            .execute("write the ledger", "reset role")
+            .await?;
         if task.direction == Direction::Down {
             return self.writer.record_reverted(table, task.version).await;
         }

@@ -91,7 +91,8 @@ pub struct Table {
     /// `ON DELETE`/`ON UPDATE` aside, every other constraint as `pg_get_constraintdef` prints it, by name.
     pub constraints: BTreeMap<String, String>,
     pub activity: Activity,
-    /// Role (or `public`) to the privileges granted on the table, upper case.
+    /// Role (or `public`) to the privileges granted on the table, upper case; `SELECT (columns)` and the like where
+    /// they are granted on some columns.
     pub grants: BTreeMap<String, Vec<String>>,
     /// The partitioned table this one is a partition of.
     pub partition_of: Option<Name>,
@@ -103,6 +104,9 @@ pub struct Table {
     pub options: Vec<String>,
     /// Whether the connecting role may see the column statistics: where not, missing ones mean nothing.
     pub statistics_readable: bool,
+    /// Whether other tables inherit from it, partitions aside: its keys say nothing of their rows.
+    #[serde(default)]
+    pub inherited: bool,
     /// Relations that a view or materialised view reads, directly.
     pub reads: Vec<Name>,
 }
@@ -235,6 +239,9 @@ pub struct ForeignKey {
     /// `pg_constraint.confdeltype`: a no action, r restrict, c cascade, n set null, d set default.
     pub on_delete: char,
     pub on_update: char,
+    /// Whether it holds for every row at every moment: validated, checked at once, its triggers switched on.
+    #[serde(default)]
+    pub enforced: bool,
 }
 
 /// Cumulative counters since [`Server::stats_since`].

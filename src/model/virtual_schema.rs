@@ -1,4 +1,4 @@
-use super::{Catalog, Change, Function, Index, IndexSpec, Name, Volatility};
+use super::{Activity, Catalog, Change, Function, Index, IndexSpec, Name, Server, Volatility};
 
 impl Catalog {
     /// The catalog as it would be after `change`: what a reader would find, sizes and oids aside.
@@ -41,6 +41,41 @@ impl Catalog {
             Change::DropFunction { name, .. } => {
                 catalog.functions.retain(|f| f.name != *name || f.oid != 0);
             }
+        }
+        catalog
+    }
+}
+
+impl Catalog {
+    /// What the schema is, without what changes by use: statistics, sizes, object ids, the moment of reading, and
+    /// dbtune's own tables. Two databases with the same schema are equal in this form.
+    #[must_use]
+    pub fn schema(&self) -> Self {
+        let mut catalog = self.clone();
+        catalog.server = Server::default();
+        catalog.gaps.clear();
+        catalog
+            .tables
+            .retain(|name, _| name.schema != "dbtune" && name.name != "_sqlx_migrations");
+        for table in catalog.tables.values_mut() {
+            table.oid = 0;
+            table.rows = None;
+            table.pages = 0;
+            table.bytes = 0;
+            table.activity = Activity::default();
+            for column in &mut table.columns {
+                column.stats = None;
+            }
+            for index in &mut table.indexes {
+                index.oid = 0;
+                index.bytes = 0;
+                index.scans = 0;
+                index.last_scan = None;
+            }
+        }
+        catalog.functions.retain(|f| f.name.schema != "dbtune");
+        for function in &mut catalog.functions {
+            function.oid = 0;
         }
         catalog
     }

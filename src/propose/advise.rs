@@ -2,7 +2,7 @@
 
 use super::candidates;
 use super::lab::Lab;
-use super::policies::{Reads, Rewritable, rewritable, touched};
+use super::policies::{Reads, Rewritable, rewritable};
 use super::repair::{self, Trial};
 use super::report::{self, InUse};
 use super::select::select;
@@ -105,6 +105,7 @@ async fn on_clone<L: Lab>(
     progress("what no plan shows");
     let mut unseen = foreign;
     unseen.extend(candidates::in_functions(&tuned, &reads));
+    unseen.retain(|u| trial.indexes.iter().all(|i| i.spec.name != u.name));
     for spec in unseen {
         trial.index_by_clock(lab, spec, options.draws).await?;
     }
@@ -235,15 +236,6 @@ fn fit_budget(advice: &mut Advice, budget: Option<u64>) {
             remedy: Some("Raise --budget.".to_owned()),
         });
     }
-}
-
-/// Queries that read `table`, directly or through policies.
-pub(super) fn readers(queries: &[Query], table: &Name, catalog: &Catalog) -> BTreeSet<String> {
-    queries
-        .iter()
-        .filter(|q| touched(q, catalog).contains(table))
-        .map(|q| q.id.clone())
-        .collect()
 }
 
 /// Whether the figures come from running queries.

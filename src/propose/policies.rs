@@ -2,12 +2,14 @@
 
 use crate::model::{Catalog, Change, Command, Name, Policy, PolicyText, Query};
 use crate::sql::access::{Access, of_function_body, of_policy, of_statement};
-use crate::sql::rewrite::{Companion, Depth, rewrite};
+use crate::sql::rewrite::{Companion, Depth, rewrite, rewrite_using};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One form of one policy, with what must exist before it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Form {
+    /// `None` for the form it has now.
+    pub depth: Option<Depth>,
     pub text: PolicyText,
     pub companions: Vec<Companion>,
     pub steps: Vec<&'static str>,
@@ -77,6 +79,7 @@ fn forms(
     catalog: &Catalog,
 ) -> Result<Vec<Form>, crate::sql::tree::Unreadable> {
     let mut forms = vec![Form {
+        depth: None,
         text: PolicyText {
             using: policy.using.clone(),
             check: policy.check.clone(),
@@ -84,24 +87,26 @@ fn forms(
         companions: Vec::new(),
         steps: Vec::new(),
     }];
-    for depth in [Depth::Wrap, Depth::Sets] {
+    for depth in [Depth::Wrap, Depth::Sets, Depth::Domain] {
         let mut form = Form {
-            text: PolicyText::default(),
+            depth: Some(depth),
+            text: PolicyText {
+                using: policy.using.clone(),
+                check: policy.check.clone(),
+            },
             companions: Vec::new(),
             steps: Vec::new(),
         };
-        for (from, to) in [
-            (&policy.using, &mut form.text.using),
-            (&policy.check, &mut form.text.check),
-        ] {
-            let Some(expression) = from else { continue };
-            match rewrite(expression, table, catalog, depth)? {
-                Some(made) => {
-                    *to = Some(made.expression);
-                    form.companions.extend(made.companions);
-                    form.steps.extend(made.steps);
-                }
-                None => to.clone_from(from),
+        let using = rewrite_using(policy, table, catalog, depth)?;
+        let check = match &policy.check {
+            Some(check) => rewrite(check, table, catalog, depth)?,
+            None => None,
+        };
+        for (made, text) in [(using, &mut form.text.using), (check, &mut form.text.check)] {
+            if let Some(made) = made {
+                *text = Some(made.expression);
+                form.companions.extend(made.companions);
+                form.steps.extend(made.steps);
             }
         }
         form.companions.dedup();

@@ -1,11 +1,10 @@
 //! A trial of all changes together, and the way back for those that make a query slower.
 
-use super::advise::readers;
 use super::lab::Lab;
-use super::policies::Rewritable;
+use super::policies::{Rewritable, touched};
 use super::select::Chosen;
 use super::timing::{Timings, is_faster, score, slower};
-use crate::model::{Catalog, Change, Gap, IndexSpec, Query};
+use crate::model::{Catalog, Change, Gap, IndexSpec, Name, Query};
 use crate::sql::access::deleted_from;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +22,20 @@ pub(super) struct Trial<'a> {
     /// Names of indexes that no plan shows: for foreign keys and inside functions.
     pub unseen: BTreeSet<String>,
     functions: BTreeSet<String>,
+    /// Ids of the queries that read each table, directly or through policies.
+    readers: BTreeMap<Name, BTreeSet<String>>,
 }
 
 impl<'a> Trial<'a> {
     pub(super) fn new(catalog: &'a Catalog, queries: &'a [Query], before: Timings) -> Self {
+        let mut readers: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+        for query in queries {
+            for table in touched(query, catalog) {
+                readers.entry(table).or_default().insert(query.id.clone());
+            }
+        }
         Self {
+            readers,
             catalog,
             queries,
             before,
@@ -37,6 +45,11 @@ impl<'a> Trial<'a> {
             unseen: BTreeSet::new(),
             functions: BTreeSet::new(),
         }
+    }
+
+    /// Ids of the queries that read `table`, directly or through policies.
+    pub(super) fn readers(&self, table: &Name) -> BTreeSet<String> {
+        self.readers.get(table).cloned().unwrap_or_default()
     }
 
     /// Brings a policy to the form changed most; one that the server refuses stays as it is and becomes a gap.
@@ -80,7 +93,7 @@ impl<'a> Trial<'a> {
         spec: IndexSpec,
         draws: usize,
     ) -> Result<(), L::Error> {
-        let mut affected = readers(self.queries, &spec.table, self.catalog);
+        let mut affected = self.readers(&spec.table);
         // A DELETE finds the referencing rows by a trigger, so it does not name their table.
         affected.extend(
             self.queries
@@ -199,7 +212,7 @@ async fn repair_policies<L: Lab>(
         let Some((policy, form)) = trial.policies.get(at).cloned() else {
             break;
         };
-        let affected = readers(trial.queries, &policy.table, trial.catalog);
+        let affected = trial.readers(&policy.table);
         if form == 0 || !affected.contains(id) {
             continue;
         }
@@ -229,7 +242,7 @@ async fn repair_indexes<L: Lab>(
         let Some(index) = trial.indexes.get(at).cloned() else {
             break;
         };
-        let affected = readers(trial.queries, &index.spec.table, trial.catalog);
+        let affected = trial.readers(&index.spec.table);
         if !affected.contains(id) {
             continue;
         }
@@ -270,7 +283,7 @@ pub(super) async fn prune<L: Lab>(
         let Some((policy, form)) = trial.policies.get(at).cloned() else {
             break;
         };
-        let affected = readers(trial.queries, &policy.table, trial.catalog);
+        let affected = trial.readers(&policy.table);
         if form == 0 || affected.is_empty() || trial.helps_any(&affected) {
             continue;
         }

@@ -1,11 +1,12 @@
 //! From a finished trial to proposals with their reasons and figures.
 
-use super::advise::{is_measured, readers};
+use super::advise::is_measured;
 use super::policies::Rewritable;
 use super::repair::Trial;
 use super::select::Chosen;
 use super::timing::both_ms;
 use crate::model::{Basis, Catalog, Change, Estimate, Name, Proposal, Query};
+use crate::sql::rewrite::Depth;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn estimates(
@@ -91,7 +92,7 @@ fn of_index(index: &Chosen, trial: &Trial<'_>, estimates: &[Estimate], basis: Ba
         }
     };
     let ids: BTreeSet<String> = if unseen {
-        readers(trial.queries, &index.spec.table, trial.catalog)
+        trial.readers(&index.spec.table)
     } else {
         index.costs.keys().cloned().collect()
     };
@@ -125,7 +126,7 @@ fn of_policy(
     basis: Basis,
     functions: &mut BTreeSet<String>,
 ) -> Proposal {
-    let ids = readers(trial.queries, &policy.table, trial.catalog);
+    let ids = trial.readers(&policy.table);
     let changes = policy
         .changes(0, form)
         .into_iter()
@@ -167,7 +168,14 @@ pub(super) fn by_rule(
     policy: Rewritable,
     trial: &Trial<'_>,
 ) -> Option<Proposal> {
-    let form = policy.forms.len().checked_sub(1)?;
+    // A set of keys rests on sizes and on the other policies: only a run shows whether it helps.
+    let form = policy
+        .forms
+        .iter()
+        .rposition(|f| f.depth < Some(Depth::Domain))?;
+    if form == 0 {
+        return None;
+    }
     let indexed = catalog.table(&policy.table).is_some_and(|table| {
         policy.forms.first().into_iter().any(|f| {
             f.text.using.iter().any(|using| {
@@ -184,7 +192,7 @@ pub(super) fn by_rule(
             })
         })
     });
-    let only_wrapped = policy.forms.get(form)?.companions.is_empty() && policy.forms.len() == 2;
+    let only_wrapped = policy.forms.get(form)?.companions.is_empty() && form == 1;
     if indexed && only_wrapped {
         return None;
     }

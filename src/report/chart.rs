@@ -91,10 +91,13 @@ struct Axis {
 impl Axis {
     fn over(pairs: &[Pair]) -> Self {
         let logs = || {
-            pairs
-                .iter()
-                .flat_map(|p| [p.before, p.after])
-                .map(|v| if v.is_finite() { v.max(LEAST).log10() } else { 0.0 })
+            pairs.iter().flat_map(|p| [p.before, p.after]).map(|v| {
+                if v.is_finite() {
+                    v.max(LEAST).log10()
+                } else {
+                    0.0
+                }
+            })
         };
         #[expect(clippy::cast_possible_truncation, reason = "a power of ten")]
         let (low, high) = (
@@ -108,7 +111,11 @@ impl Axis {
     }
 
     fn x(&self, value: f64) -> f64 {
-        let value = if value.is_finite() { value.max(LEAST) } else { LEAST };
+        let value = if value.is_finite() {
+            value.max(LEAST)
+        } else {
+            LEAST
+        };
         let share = (value.log10() - f64::from(self.low)) / f64::from(self.high - self.low);
         LEFT + share * (WIDTH - LEFT - RIGHT)
     }

@@ -39,7 +39,9 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
             Block::Text(words) => writeln!(out, "<p>{}</p>", lines(words))?,
             Block::Table(grid) => table(grid, out)?,
             Block::Chart(chart) => chart::render(chart, out)?,
-            Block::Code { text: code, .. } => writeln!(out, "<pre><code>{}</code></pre>", text(code))?,
+            Block::Code { text: code, .. } => {
+                writeln!(out, "<pre><code>{}</code></pre>", text(code))?
+            }
         }
     }
     if !report.findings.is_empty() {
@@ -155,7 +157,15 @@ mod tests {
 
     fn page(report: &Report) -> String {
         let mut out = Vec::new();
-        render(report, Style { color: false, width: 80 }, &mut out).unwrap();
+        render(
+            report,
+            Style {
+                color: false,
+                width: 80,
+            },
+            &mut out,
+        )
+        .unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -198,7 +208,16 @@ mod tests {
             remedy: Some("grant".to_owned()),
         }];
         let page = page(&report);
-        for part in ["a&lt;b&gt;", "t &amp; u", "some-rule", "t&lt;t&gt;", "create index", "a gap", "grant", "<svg"] {
+        for part in [
+            "a&lt;b&gt;",
+            "t &amp; u",
+            "some-rule",
+            "t&lt;t&gt;",
+            "create index",
+            "a gap",
+            "grant",
+            "<svg",
+        ] {
             assert!(page.contains(part), "{part} in\n{page}");
         }
         for part in ["<script", "http", "<b>b", "NaN", "inf"] {

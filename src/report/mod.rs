@@ -13,7 +13,12 @@ mod table;
 pub use clean::clean;
 
 /// Every format, the default first.
-pub static ALL: &[&Format] = &[&table::FORMAT, &json::FORMAT, &markdown::FORMAT, &html::FORMAT];
+pub static ALL: &[&Format] = &[
+    &table::FORMAT,
+    &json::FORMAT,
+    &markdown::FORMAT,
+    &html::FORMAT,
+];
 
 pub struct Format {
     pub name: &'static str,

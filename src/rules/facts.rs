@@ -3,7 +3,7 @@ use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
 use crate::sql::qual::{Call, Clause, ColumnUse, Form, Frequency, Qual, Scope};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What rules judge, with what several of them need worked out once.
 pub struct Facts<'a> {
@@ -15,6 +15,8 @@ pub struct Facts<'a> {
     /// Expressions that were not understood.
     pub gaps: Vec<Gap>,
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
+    /// Columns that a policy compares with something: an index that starts with one may serve the policy.
+    compared: BTreeSet<(Name, String)>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -70,6 +72,13 @@ impl<'a> Facts<'a> {
             let key = (function.name.schema.as_str(), function.name.name.as_str());
             functions.entry(key).or_default().push(function);
         }
+        let compared = policies
+            .iter()
+            .flat_map(PolicyFacts::quals)
+            .flat_map(|(_, qual)| qual.tests())
+            .filter_map(|(_, test)| test.form.index_column())
+            .filter_map(|column| Some((column.table.clone()?, column.column.clone())))
+            .collect();
         Self {
             catalog,
             statements,
@@ -77,7 +86,20 @@ impl<'a> Facts<'a> {
             policies,
             gaps,
             functions,
+            compared,
         }
+    }
+
+    /// Whether a policy compares the column, of this table, with something.
+    pub(super) fn compares(&self, table: &Name, column: &str) -> bool {
+        self.compared.contains(&(table.clone(), column.to_owned()))
+    }
+
+    /// The policies of one table.
+    pub(super) fn policies_of(&self, name: &Name) -> &[PolicyFacts<'a>] {
+        let start = self.policies.partition_point(|p| p.name < name);
+        let end = self.policies.partition_point(|p| p.name <= name);
+        self.policies.get(start..end).unwrap_or_default()
     }
 
     /// The functions that `call` may mean: those of that name with room for as many arguments.

@@ -83,19 +83,17 @@ fn report(index: &Index, sink: &mut Sink<'_>) {
             .trim_end_matches(|c: char| c.is_ascii_digit())
             .ends_with(mark)
     });
+    let rebuild = format!("reindex index concurrently {};", quote::name(&index.name));
     sink.report(if copy || !index.live {
         found(Severity::Error, "").fix(fix::drop_index(&index.name))
+    } else if index.unique {
+        // Whether it can be built now depends on the rows.
+        found(Severity::Error, "").advice(format!(
+            "Remove duplicates if there are any, then: {rebuild}"
+        ))
     } else {
-        let advice = if index.unique {
-            "A unique build fails on duplicates: remove those first."
-        } else {
-            "If it is not wanted any more, drop it concurrently instead."
-        };
         found(Severity::Error, "")
-            .fix(format!(
-                "reindex index concurrently {};",
-                quote::name(&index.name)
-            ))
-            .advice(advice)
+            .fix(rebuild)
+            .advice("If it is not wanted any more, drop it concurrently instead.")
     });
 }

@@ -7,13 +7,16 @@ mod fix;
 mod sink;
 
 mod cast_on_policy_column;
+mod column_free_branch;
 mod correlated_subselect_policy;
 mod duplicate_index;
 mod in_subselect_policy;
 mod invalid_index;
+mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
 mod never_analyzed;
+mod parallel_unsafe_policy_function;
 mod per_row_column_call;
 mod per_row_stable_call;
 mod policies_without_rls;
@@ -22,6 +25,7 @@ mod policy_function_not_executable;
 mod policy_recursion;
 mod redundant_index;
 mod rls_without_policies;
+mod security_definer_under_rls;
 mod slow_statement;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
@@ -40,21 +44,25 @@ pub static ALL: &[&Rule] = &[
     &correlated_subselect_policy::RULE,
     &in_subselect_policy::RULE,
     &cast_on_policy_column::RULE,
+    &column_free_branch::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
     &policy_for_public::RULE,
+    &parallel_unsafe_policy_function::RULE,
     &policies_without_rls::RULE,
     &rls_without_policies::RULE,
     &policy_recursion::RULE,
     &policy_function_not_executable::RULE,
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
+    &security_definer_under_rls::RULE,
     &unindexed_foreign_key::RULE,
     &invalid_index::RULE,
     &duplicate_index::RULE,
     &redundant_index::RULE,
     &unused_index::RULE,
     &never_analyzed::RULE,
+    &missing_policy_statistics::RULE,
     &slow_statement::RULE,
 ];
 

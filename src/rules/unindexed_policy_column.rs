@@ -80,9 +80,8 @@ fn longest(wanted: Wanted<'_>) -> Wanted<'_> {
 /// Permissive policies choose the rows; a restrictive one does where no permissive one names a column.
 fn decides(facts: &Facts<'_>, policy: &PolicyFacts<'_>) -> bool {
     policy.policy.permissive
-        || !facts.policies.iter().any(|other| {
-            other.name == policy.name
-                && other.policy.permissive
+        || !facts.policies_of(policy.name).iter().any(|other| {
+            other.policy.permissive
                 && other.using.as_ref().is_some_and(|qual| {
                     qual.tests()
                         .iter()

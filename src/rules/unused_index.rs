@@ -2,7 +2,7 @@ use super::duplicate_index::needed;
 use super::sink::{Found, size};
 use super::unindexed_foreign_key::supports;
 use super::{Category, FEW_ROWS, Facts, Sink, rule};
-use crate::model::{Index, ObjectKind, Severity, Table, TableKind};
+use crate::model::{Index, Name, ObjectKind, Severity, Table, TableKind};
 use chrono::TimeDelta;
 
 rule! {
@@ -45,10 +45,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     let unused: Vec<(&Table, &Index)> = facts
         .catalog
         .tables
-        .values()
-        .filter(|t| t.row_estimate() >= FEW_ROWS && t.kind != TableKind::Partitioned)
-        .flat_map(|table| table.indexes.iter().map(move |index| (table, index)))
-        .filter(|(table, index)| is_unused(facts, table, index))
+        .iter()
+        .filter(|(_, t)| t.row_estimate() >= FEW_ROWS && t.kind != TableKind::Partitioned)
+        .flat_map(|(name, table)| table.indexes.iter().map(move |index| (name, table, index)))
+        .filter(|(name, table, index)| is_unused(facts, name, table, index))
+        .map(|(_, table, index)| (table, index))
         .collect();
     if unused.is_empty() {
         return;
@@ -80,7 +81,8 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-fn is_unused(facts: &Facts<'_>, table: &Table, index: &Index) -> bool {
+fn is_unused(facts: &Facts<'_>, name: &Name, table: &Table, index: &Index) -> bool {
+    let first = index.keys.first().and_then(|k| k.column.as_deref());
     index.scans == 0
         && index.valid
         && !index.unique
@@ -88,27 +90,7 @@ fn is_unused(facts: &Facts<'_>, table: &Table, index: &Index) -> bool {
         && index.bytes >= MIN_BYTES
         && !needed(index, table)
         && !table.foreign_keys.iter().any(|key| supports(index, key))
-        && !supports_policy(facts, table, index)
-}
-
-fn supports_policy(facts: &Facts<'_>, table: &Table, index: &Index) -> bool {
-    let first = index.keys.first().and_then(|k| k.column.as_deref());
-    facts.policies.iter().any(|policy| {
-        policy
-            .quals()
-            .flat_map(|(_, qual)| qual.tests())
-            .any(|(_, test)| {
-                test.form.index_column().is_some_and(|column| {
-                    Some(column.column.as_str()) == first
-                        && column
-                            .table
-                            .as_ref()
-                            .and_then(|t| facts.catalog.table(t))
-                            .map(|t| t.oid)
-                            == Some(table.oid)
-                })
-            })
-    })
+        && !first.is_some_and(|column| facts.compares(name, column))
 }
 
 fn report(table: &Table, index: &Index, days: i64, sink: &mut Sink<'_>) {

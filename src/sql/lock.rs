@@ -101,7 +101,6 @@ pub(super) fn of(node: &NodeEnum) -> Option<Lock> {
         NodeEnum::InsertStmt(s) => lock(Mode::RowExclusive, on(&s.relation)),
         NodeEnum::UpdateStmt(s) => lock(Mode::RowExclusive, on(&s.relation)),
         NodeEnum::DeleteStmt(s) => lock(Mode::RowExclusive, on(&s.relation)),
-        NodeEnum::CommentStmt(_) | NodeEnum::GrantStmt(_) => None,
         _ => None,
     }
 }

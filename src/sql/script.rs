@@ -52,7 +52,7 @@ pub enum Kind {
     },
     /// `BEGIN`, `COMMIT`, `ROLLBACK`: would break the runner's own transaction.
     TransactionControl,
-    /// Reads from the client (`COPY … FROM STDIN`), which a migration has none of.
+    /// Exchanges rows with the client (`COPY … FROM STDIN`), which a migration has none of.
     NeedsInput,
     /// The server refuses it inside a transaction.
     OutsideTransaction,

@@ -10,6 +10,7 @@ pub use show::report;
 use crate::db::{Error, Limits, Result, Session, Target};
 use crate::model::{Gap, Name, Persona};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use subject::Subject;
 
@@ -119,7 +120,12 @@ pub async fn verify(
             subject_to_policies |= b || a;
             // Without policies on either side every row is seen on both.
             if b || a {
-                let look = Look { sides: &sides, persona, subject, limits };
+                let look = Look {
+                    sides: &sides,
+                    persona,
+                    subject,
+                    limits,
+                };
                 let sample = read::compare(look, &mut found).await?;
                 if options.writes {
                     tries::compare(look, &sample, &mut found).await?;
@@ -137,7 +143,34 @@ pub async fn verify(
             });
         }
     }
+    let sampled = found.sampled(options.timeout);
+    found.gaps.extend(sampled);
     Ok(found)
+}
+
+impl Visibility {
+    /// What was read in part only, a gap a table.
+    fn sampled(&self, timeout: Duration) -> Vec<Gap> {
+        let mut personas: BTreeMap<&Name, Vec<&str>> = BTreeMap::new();
+        for seen in &self.seen {
+            if seen.access == Access::Read && seen.sampled {
+                personas.entry(&seen.table).or_default().push(&seen.persona);
+            }
+        }
+        personas
+            .into_iter()
+            .map(|(table, personas)| Gap {
+                what: table.to_string(),
+                why: format!(
+                    "reading all rows as {} would take longer than {} s; rows spread over the table, and rows seen after the \
+                     change, were compared",
+                    personas.join(", "),
+                    timeout.as_secs()
+                ),
+                remedy: Some("dbtune verify --timeout 1h".to_owned()),
+            })
+            .collect()
+    }
 }
 
 /// A connection to each side.

@@ -152,7 +152,10 @@ pub(super) async fn guarded(
         "select row_security_active({}::regclass)::text",
         quote::literal(&subject.quoted())
     );
-    let doing = format!("ask whether {} is guarded for {}", subject.name, persona.name);
+    let doing = format!(
+        "ask whether {} is guarded for {}",
+        subject.name, persona.name
+    );
     let answer = session.texts(&doing, &sql).await;
     session.end().await?;
     match answer {

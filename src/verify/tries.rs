@@ -23,11 +23,7 @@ exception
   when others then return sqlstate;
 end $try$";
 
-pub(super) async fn compare(
-    look: Look<'_>,
-    sample: &Sample,
-    found: &mut Visibility,
-) -> Result<()> {
+pub(super) async fn compare(look: Look<'_>, sample: &Sample, found: &mut Visibility) -> Result<()> {
     compare_locks(look, sample, found).await?;
     let (before, after) = tokio::join!(
         tried(&look.sides.before, look, sample),
@@ -75,7 +71,10 @@ async fn attempt(session: &Session, look: Look<'_>, sample: &Sample) -> Result<O
             "select pg_temp.dbtune_try(statement) from (
                select {statement} as statement, s.dbtune_n from pg_temp.dbtune_rows s order by s.dbtune_n) tries"
         );
-        let doing = format!("try to write {} as {}", look.subject.name, look.persona.name);
+        let doing = format!(
+            "try to write {} as {}",
+            look.subject.name, look.persona.name
+        );
         let answer = match session.texts(&doing, &sql).await {
             Ok(texts) => Answer::Rows {
                 count: texts.iter().filter(|t| allowed(t)).count() as u64,
@@ -125,7 +124,9 @@ async fn prepare(session: &Session, look: Look<'_>, sample: &Sample) -> Result<(
         .execute(&doing, &format!("alter table {table} disable trigger user"))
         .await?;
     // An error is better than a part of the rows.
-    session.execute(&doing, "set local row_security = off").await?;
+    session
+        .execute(&doing, "set local row_security = off")
+        .await?;
     let columns: Vec<_> = subject.writable();
     let columns: Vec<_> = columns.iter().map(|c| format!(", t.{c}")).collect();
     let rows = format!(
@@ -137,7 +138,9 @@ async fn prepare(session: &Session, look: Look<'_>, sample: &Sample) -> Result<(
         2 * ROWS
     );
     session.execute(&doing, &rows).await?;
-    session.execute(&doing, "set local row_security = on").await?;
+    session
+        .execute(&doing, "set local row_security = on")
+        .await?;
     session.execute(&doing, TRY).await?;
     let role = quote::ident(&look.persona.role);
     session

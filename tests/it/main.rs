@@ -5,13 +5,21 @@
 )]
 
 mod benching;
+mod audit;
+mod audit_ground;
+mod commands;
 mod docs;
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
+mod migrate_harness;
+mod migrate_pooler;
 mod migrate_refusals;
+mod migrate_render;
 mod migrate_round_trip;
 mod planning;
+mod rule_examples;
+mod rule_registry;
 mod seed;
 mod seed_clinic;
 mod seed_derive;

@@ -482,3 +482,52 @@ drop index concurrently if exists "My ""s"""."An ""idx""";"#,
         .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(schema_dump(&client).await, before);
 }
+
+#[tokio::test]
+async fn a_tool_that_waits_inside_the_server_is_named() {
+    use sqlx::migrate::Migrate;
+    let ground = ground("deadlock").await;
+    ground.put("1_i.up.sql", INDEX_UP);
+    ground.put("1_i.down.sql", INDEX_DOWN);
+    let client = ground.owner().await;
+    let holder = ground.owner().await;
+    holder
+        .batch_execute("begin; update items set name = name where id = 1")
+        .await
+        .unwrap();
+    let run = tokio::spawn({
+        let (target, folder) = (ground.target(), ground.folder());
+        async move { migrate::apply(&target, &folder, &Options::default(), &mut silent).await }
+    });
+    wait_until(
+        &client,
+        "select exists (select from pg_index where not indisvalid)",
+    )
+    .await;
+    let mut other = ground.sqlx().await;
+    let waiting = tokio::spawn(async move {
+        let _ = other.lock().await;
+    });
+    wait_until(
+        &client,
+        "select exists (select from pg_locks where locktype = 'advisory' and not granted)",
+    )
+    .await;
+    // Past its own deadlock_timeout, after which only the build looks for the deadlock.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    holder.batch_execute("commit").await.unwrap();
+    let stop = tokio::time::timeout(Duration::from_secs(30), run)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
+    assert!(stop.to_string().contains("pg_cancel_backend"), "{stop}");
+    waiting.abort();
+    wait_until(
+        &client,
+        "select not exists (select from pg_locks where locktype = 'advisory')",
+    )
+    .await;
+    ground.apply().await.unwrap_or_else(|e| panic!("{e}"));
+    ground.assert_tidy("after the deadlock").await;
+}

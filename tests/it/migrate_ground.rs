@@ -2,6 +2,7 @@
 
 use crate::server::{self, Db};
 use dbtune::db::Target;
+use dbtune::db::throwaway::Throwaway;
 use dbtune::migrate::{self, Back, Event, Folder, Options, Outcome, Stop};
 use sqlx::ConnectOptions;
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 pub(crate) struct Ground {
+    server: &'static Throwaway,
     pub(crate) db: Db,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) user: String,
@@ -17,7 +19,24 @@ pub(crate) struct Ground {
 
 /// A table of its own with some rows, owned by a role that is no superuser.
 pub(crate) async fn ground(label: &str) -> Ground {
-    let db = server::fresh(label).await;
+    prepared(server::server(), server::fresh(label).await).await
+}
+
+/// The same on a server of the test's own.
+pub(crate) async fn ground_on(server: &'static Throwaway, label: &str) -> Ground {
+    let admin = server::connect(&server.url("postgres", server.superuser())).await;
+    admin
+        .batch_execute(&format!("create database {label}"))
+        .await
+        .unwrap();
+    let db = Db {
+        name: label.to_owned(),
+        url: server.url(label, server.superuser()),
+    };
+    prepared(server, db).await
+}
+
+async fn prepared(server: &'static Throwaway, db: Db) -> Ground {
     let user = format!("{}_owner", db.name);
     db.client()
         .await
@@ -35,6 +54,7 @@ pub(crate) async fn ground(label: &str) -> Ground {
         .await
         .unwrap();
     Ground {
+        server,
         db,
         dir: tempfile::tempdir().unwrap(),
         user,
@@ -62,7 +82,7 @@ impl Ground {
     }
 
     pub(crate) fn url(&self) -> String {
-        self.db.url_as(&self.user)
+        self.server.url(&self.db.name, &self.user)
     }
 
     pub(crate) fn target(&self) -> Target {

@@ -177,6 +177,7 @@ fn table(row: &Row) -> Result<Table> {
         partition_key: get(row, "partition_key")?,
         extension: get(row, "extension")?,
         options: get(row, "options")?,
+        inherited: get(row, "inherited")?,
         ..Table::default()
     })
 }
@@ -222,6 +223,7 @@ fn foreign_key(row: &Row) -> Result<ForeignKey> {
         referenced_columns: get(row, "referenced_columns")?,
         on_delete: letter(row, "on_delete")?,
         on_update: letter(row, "on_update")?,
+        enforced: get(row, "enforced")?,
     })
 }
 

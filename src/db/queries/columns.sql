@@ -68,7 +68,11 @@ select
     format_type(a.atttypid, a.atttypmod) as type_name,
     t.typtype::text as type_kind,
     t.typcategory::text as type_category,
-    a.attnotnull as not_null,
+    a.attnotnull as not_null, -- <18
+    a.attnotnull and not exists ( -- 18+
+        select from pg_catalog.pg_constraint k -- 18+
+        where k.conrelid = a.attrelid and k.contype = 'n' and k.conkey[1] = a.attnum and not k.convalidated -- 18+
+    ) as not_null, -- 18+
     pg_get_expr(d.adbin, d.adrelid) as default,
     a.attgenerated <> '' as generated,
     a.attidentity <> '' as identity,

@@ -17,7 +17,10 @@ select
         order by u.position
     ) as referenced_columns,
     k.confdeltype::text as on_delete,
-    k.confupdtype::text as on_update
+    k.confupdtype::text as on_update,
+    k.convalidated and not k.condeferrable and not exists (
+        select from pg_catalog.pg_trigger t where t.tgconstraint = k.oid and t.tgenabled not in ('O', 'A')
+    ) as enforced
 from pg_catalog.pg_constraint k
 join pg_catalog.pg_class r on r.oid = k.confrelid
 join pg_catalog.pg_namespace n on n.oid = r.relnamespace

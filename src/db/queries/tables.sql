@@ -27,7 +27,8 @@ select
     ) end as parent,
     case when c.relkind = 'p' then pg_get_partkeydef(c.oid) end as partition_key,
     e.extname::text as extension,
-    coalesce(c.reloptions, '{}') as options
+    coalesce(c.reloptions, '{}') as options,
+    c.relkind <> 'p' and exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as inherited
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join pg_catalog.pg_class toast on toast.oid = c.reltoastrelid

@@ -127,8 +127,8 @@ fn exists_body(function: &Function, row: usize, catalog: &Catalog) -> Option<Sel
     Some(select.clone())
 }
 
-/// `return <expression>`, the only statement of a PL/pgSQL body.
-fn returned_expression(function: &Function) -> Option<String> {
+/// The parse tree of a PL/pgSQL body, as JSON.
+pub(super) fn plpgsql_tree(function: &Function) -> Option<serde_json::Value> {
     let parameters: Vec<String> = function
         .argument_names
         .iter()
@@ -150,7 +150,12 @@ fn returned_expression(function: &Function) -> Option<String> {
         function.returns,
         quote::literal(&function.body)
     );
-    let tree = pg_query::parse_plpgsql(&create).ok()?;
+    pg_query::parse_plpgsql(&create).ok()
+}
+
+/// `return <expression>`, the only statement of a PL/pgSQL body.
+fn returned_expression(function: &Function) -> Option<String> {
+    let tree = plpgsql_tree(function)?;
     let block = tree.pointer("/0/PLpgSQL_function/action/PLpgSQL_stmt_block")?;
     if block.get("exceptions").is_some() || declares_variables(&tree, function) {
         return None;

@@ -4,15 +4,18 @@
 //! not understood stays as it is. See PostgreSQL documentation, "Row Security Policies" and
 //! "Function Volatility Categories".
 
+mod domain;
 mod exists;
 mod function;
 mod membership;
+mod quiet;
 mod wrap;
 
 pub use function::Companion;
 
 use super::tree::{Unreadable, parse_expression, print_expression};
-use crate::model::{Catalog, Name};
+use crate::model::{Catalog, Name, Policy};
+use pg_query::Node;
 
 /// An expression after rewriting.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,20 +34,54 @@ pub enum Depth {
     Wrap,
     /// Membership tests become `column = any(array(select …))` as well.
     Sets,
+    /// Tests that give an index no column become sets of keys that a foreign key points to.
+    Domain,
 }
 
-/// Rewrites a policy expression of `table`; `None` where there is nothing to do.
+/// Rewrites an expression of a policy of `table`, as far as it may be done without knowing the policy; `None` where
+/// there is nothing to do.
 pub fn rewrite(
     expression: &str,
     table: &Name,
     catalog: &Catalog,
     depth: Depth,
 ) -> Result<Option<Rewritten>, Unreadable> {
-    let mut node = parse_expression(expression)?;
+    let node = parse_expression(expression)?;
+    let catalog = quiet::proven(&node, table, catalog);
+    finish(sets(node, table, &catalog, depth), &catalog)
+}
+
+/// Rewrites the USING clause of a policy of `table`; `None` where there is nothing to do.
+pub fn rewrite_using(
+    policy: &Policy,
+    table: &Name,
+    catalog: &Catalog,
+    depth: Depth,
+) -> Result<Option<Rewritten>, Unreadable> {
+    let Some(using) = &policy.using else {
+        return Ok(None);
+    };
+    let node = parse_expression(using)?;
+    let catalog = quiet::proven(&node, table, catalog);
+    let (mut node, mut made) = sets(node, table, &catalog, depth);
+    if depth == Depth::Domain {
+        domain::rewrite(&mut node, policy, table, &catalog, &mut made);
+    }
+    finish((node, made), &catalog)
+}
+
+fn sets(mut node: Node, table: &Name, catalog: &Catalog, depth: Depth) -> (Node, Rewritten) {
     let mut made = Rewritten::default();
-    if depth == Depth::Sets {
+    if depth >= Depth::Sets {
         membership::rewrite(&mut node, table, catalog, &mut made);
     }
+    (node, made)
+}
+
+fn finish(
+    (mut node, mut made): (Node, Rewritten),
+    catalog: &Catalog,
+) -> Result<Option<Rewritten>, Unreadable> {
     if wrap::rewrite(&mut node, catalog) {
         made.steps
             .push("calls that do not depend on the row are evaluated once a statement");

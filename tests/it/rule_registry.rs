@@ -1,0 +1,46 @@
+//! Every rule is registered under its own name and explains itself.
+
+use dbtune::rules;
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// Files of `src/rules` that hold no rule.
+const NO_RULES: &[&str] = &["mod", "facts", "fix", "sink"];
+
+#[test]
+fn every_rule_file_is_registered_under_its_own_name() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules");
+    let files: BTreeSet<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|e| {
+            let path = e.unwrap().path();
+            path.file_stem().unwrap().to_str().unwrap().to_owned()
+        })
+        .filter(|f| !NO_RULES.contains(&f.as_str()))
+        .map(|f| f.replace('_', "-"))
+        .collect();
+    let ids: BTreeSet<String> = rules::ALL.iter().map(|r| r.id.to_owned()).collect();
+    assert_eq!(files, ids);
+    assert_eq!(ids.len(), rules::ALL.len(), "an id is used twice");
+}
+
+#[test]
+fn every_rule_explains_itself() {
+    for rule in rules::ALL {
+        for heading in ["## What it finds", "## Why it matters", "## What to do"] {
+            assert!(rule.docs.contains(heading), "{}: no {heading}", rule.id);
+        }
+        for fence in ["```sql,bad", "```sql,good"] {
+            let found = example(rule.docs, fence);
+            assert!(found.is_some(), "{}: no {fence}", rule.id);
+        }
+        assert!(!rule.summary.ends_with('.'), "{}", rule.id);
+    }
+}
+
+/// The first code block of the documentation that opens with `fence`.
+pub(crate) fn example(docs: &str, fence: &str) -> Option<String> {
+    let mut lines = docs.lines().map(|l| l.strip_prefix(' ').unwrap_or(l));
+    lines.find(|line| *line == fence)?;
+    let code: Vec<&str> = lines.take_while(|l| *l != "```").collect();
+    (!code.is_empty()).then(|| code.join("\n"))
+}
