@@ -7,10 +7,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_FLAGS := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint doc docs bench
+.PHONY: help deps build demo test lint doc docs bench bench-apply
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target about; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target about; do \
 		printf '%-12s %s\n' "$$target" "$$about"; done
 
 deps: ## install what is missing: PostgreSQL with contrib and HypoPG, libclang, a C compiler, pgbouncer
@@ -40,3 +40,6 @@ docs: deps ## generate docs/*.md and the crate documentation anew
 
 bench: deps ## benchmarks of dbtune's own hot paths
 	cargo bench $(CARGO_FLAGS)
+
+bench-apply: deps ## the long tests of apply and rollback: kills, crashes, a full disk, what writers feel
+	cargo test --release --test it $(CARGO_FLAGS) migrate_harness:: -- --ignored --nocapture --test-threads 1
