@@ -86,6 +86,8 @@ look() {
     needed='' wanted=''
     has_compiler || needed="$needed compiler"
     has_libclang || needed="$needed libclang"
+    # The tests look for processes left behind.
+    have ps || needed="$needed ps"
     if [ -z "$server_version" ]; then
         needed="$needed server"
         wanted="$wanted hypopg"
@@ -129,11 +131,13 @@ packages() {
     case $1:$2 in
     apt:compiler) echo gcc libc6-dev ;;
     apt:libclang) echo libclang-dev ;;
+    apt:ps) echo procps ;;
     apt:server) echo "postgresql${major:+-$major}" "postgresql-client${major:+-$major}" ;;
     apt:contrib) echo postgresql-contrib ;;
     apt:hypopg) echo "postgresql-${major:-NN}-hypopg" ;;
     dnf:compiler) echo gcc glibc-devel ;;
     dnf:libclang) echo clang-devel ;;
+    dnf:ps) echo procps-ng ;;
     dnf:server) echo postgresql-server postgresql-contrib postgresql ;;
     dnf:contrib)
         # PostgreSQL's own repository has a package for each version.
@@ -160,7 +164,7 @@ offers() {
     fi
     name=$(packages "$1" "$2")
     case $1 in
-    apt) ! apt_lists || [ -n "$(apt-cache show "$name" 2>/dev/null)" ] ;;
+    apt) ! apt_lists || LC_ALL=C apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [^(]' ;;
     dnf) dnf -q info "$name" >/dev/null 2>&1 ;;
     brew) brew info --formula "$name" >/dev/null 2>&1 ;;
     esac
@@ -236,7 +240,7 @@ command_for() {
 explain() {
     case $1 in
     hypopg) say "no HypoPG for PostgreSQL ${server_version:-here}: dbtune reports it, and tries indexes on clones instead" ;;
-    pgbouncer) say 'no pgbouncer: what concerns it cannot be tried here' ;;
+    pgbouncer) say 'no pgbouncer: the tests through a pooler cannot pass here' ;;
     esac
 }
 
