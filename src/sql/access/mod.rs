@@ -253,7 +253,7 @@ fn visit_sublinks(node: &Node, catalog: &Catalog, found: &mut Vec<Access>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Column;
+    use crate::model::{Column, Table};
 
     fn catalog() -> Catalog {
         let mut catalog = Catalog::default();
