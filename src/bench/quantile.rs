@@ -10,27 +10,34 @@ const FEW_BLOCKS: usize = 6;
 
 /// The `q` quantile of sorted values, interpolated between neighbours (Hyndman and Fan's type 7); 0 for none.
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else {
+    let Some((index, share)) = position(sorted.len(), q) else {
         return 0.0;
     };
+    let last = sorted.len().saturating_sub(1);
+    let value = |i: usize| sorted.get(i.min(last)).copied().unwrap_or_default();
+    let (low, high) = (value(index), value(index + 1));
+    // Infinite values stand for executions that were cut off: no interpolation towards them.
+    if share <= 0.0 || low.total_cmp(&high).is_eq() {
+        low
+    } else {
+        low + (high - low) * share
+    }
+}
+
+/// Between which two of `n` sorted values the quantile lies: the index of the first, and the share of the way to the next.
+fn position(n: usize, q: f64) -> Option<(usize, f64)> {
+    let last = n.checked_sub(1)?;
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "an index between 0 and the number of samples"
     )]
-    let (index, share) = {
+    let position = {
         let at = q.clamp(0.0, 1.0) * last as f64;
         (at.floor() as usize, at.fract())
     };
-    let value = |i: usize| sorted.get(i.min(last)).copied().unwrap_or_default();
-    let (low, high) = (value(index), value(index + 1));
-    // Infinite values stand for executions that were cut off: no interpolation towards them.
-    if share == 0.0 || low == high {
-        low
-    } else {
-        low + (high - low) * share
-    }
+    Some(position)
 }
 
 /// A value that the `q` quantile of sorted values reaches with a confidence of about 97 %: the order statistic two standard
@@ -133,8 +140,20 @@ fn resampled(blocks: &[&[f64]], picks: &[usize], q: f64) -> f64 {
         .filter_map(|i| blocks.get(*i))
         .flat_map(|block| block.iter().copied())
         .collect();
-    values.sort_by(f64::total_cmp);
+    // Half of them in order is enough for one quantile.
+    let Some((index, _)) = position(values.len(), q) else {
+        return 0.0;
+    };
+    let (_, _, larger) = values.select_nth_unstable_by(index, f64::total_cmp);
+    if let Some(next) = (0..larger.len()).min_by(|x, y| compare_at(larger, *x, *y)) {
+        larger.swap(0, next);
+    }
     quantile(&values, q)
+}
+
+fn compare_at(values: &[f64], x: usize, y: usize) -> std::cmp::Ordering {
+    let value = |i: usize| values.get(i).copied().unwrap_or_default();
+    value(x).total_cmp(&value(y))
 }
 
 /// `over / under`, where both may be cut off (infinite).
@@ -165,12 +184,12 @@ mod tests {
     }
 
     /// Lognormal-like noise with a slow drift that hits both sides.
-    fn noisy(seed: u64, n: usize, scale: f64) -> Vec<f64> {
+    fn noisy(seed: u64, n: i32, scale: f64) -> Vec<f64> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         (0..n)
             .map(|i| {
                 let noise: f64 = (0..6).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 3.0;
-                let drift = 1.0 + 0.3 * (i as f64 / 40.0).sin();
+                let drift = 1.0 + 0.3 * (f64::from(i) / 40.0).sin();
                 scale * drift * (noise * 0.3).exp()
             })
             .collect()
@@ -180,7 +199,7 @@ mod tests {
     fn the_interval_holds_the_truth_and_excludes_what_is_far() {
         let sizes = vec![5; 40];
         let mut alarms = 0;
-        for seed in 0..50 {
+        for seed in 0..20 {
             let (b, a) = (noisy(seed, 200, 10.0), noisy(seed + 1000, 200, 10.0));
             let blocks = |values| Blocks {
                 values,
@@ -193,7 +212,7 @@ mod tests {
             let (low, _) = ratio_interval(blocks(&b), blocks(&slow), 0.95, 0.01);
             assert!(low > 1.3, "{low}");
         }
-        assert!(alarms <= 1, "{alarms} of 50");
+        assert!(alarms <= 1, "{alarms} of 20");
     }
 
     #[test]

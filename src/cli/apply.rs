@@ -4,7 +4,7 @@ use super::Context;
 use super::duration::duration;
 use super::migrating::{self, Teller};
 use crate::db::Blocker;
-use crate::migrate::{self, Folder, Forward, Options, Outcome, Preview};
+use crate::migrate::{self, Folder, Forward, Layout, Options, Outcome, Preview};
 use crate::model::{Block, Cell, Grid, Report, Tone};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,9 +14,12 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     pub shared: Shared,
-    /// Folder of migrations in sqlx's format [default: from the configuration, else `migrations`]
+    /// Folder of migrations [default: from the configuration, else `migrations`]
     #[arg(long, value_name = "DIR")]
     pub migrations: Option<PathBuf>,
+    /// Which tool's files they are
+    #[arg(long, value_name = "TOOL", default_value = "sqlx", value_parser = Layout::NAMES)]
+    pub layout: String,
     /// Print every statement with its lock, and what stands in its way; change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -68,8 +71,9 @@ impl Shared {
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     let target = context.target()?;
+    let layout = Layout::named(&args.layout).unwrap_or_default();
     let dir = context.migrations(args.migrations.as_deref())?;
-    let folder = Folder::read(&dir).map_err(|p| migrating::refused(&p))?;
+    let folder = Folder::read_as(&dir, layout).map_err(|p| migrating::refused(&p))?;
     let mut options = Options {
         forward: Forward {
             to: args.to,

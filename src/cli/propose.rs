@@ -6,7 +6,7 @@ use crate::db::{
     Clone, Defaults, Limits, Session, Target, Workbench, clone_database, clone_name, maintenance,
     read_catalog, remove_leftovers, resolve,
 };
-use crate::migrate::{self, Folder, next_version};
+use crate::migrate::{self, Folder, Layout, next_version};
 use crate::model::{
     Basis, Block, Catalog, Cell, Estimate, Gap, Grid, Proposal, Report, Tone, Workload,
 };
@@ -38,6 +38,9 @@ pub struct Args {
     /// Folder that the migrations are written to [default: from the configuration, or migrations]
     #[arg(long, value_name = "DIR")]
     migrations: Option<PathBuf>,
+    /// Which tool's files are written
+    #[arg(long, value_name = "TOOL", default_value = "sqlx", value_parser = Layout::NAMES)]
+    layout: String,
     /// Print the proposals and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -76,17 +79,27 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         timeout: Duration::from_millis(args.timeout),
     };
     let advice = tried(&trying, context, &target, &catalog, &workload).await?;
+    let layout = Layout::named(&args.layout).unwrap_or_default();
     let written = if args.dry_run {
         Vec::new()
     } else {
-        write(&folder, &catalog, &advice.proposals)?
+        write(&folder, layout, &catalog, &advice.proposals)?
     };
     let mut report = report(&catalog, advice);
     if !written.is_empty() {
+        if let Some(limit) = layout.cannot() {
+            report.blocks.push(Block::Text(limit.to_owned()));
+        }
         let folder = folder.display();
         let files = written.len();
         report.summary = format!("{} {files} files in {folder}/.", report.summary);
-        report.next = Some(format!("dbtune apply --migrations {folder} --dry-run"));
+        let named = match layout {
+            Layout::Sqlx => String::new(),
+            _ => format!(" --layout {}", args.layout),
+        };
+        report.next = Some(format!(
+            "dbtune apply --migrations {folder}{named} --dry-run"
+        ));
     }
     Ok(report)
 }
@@ -94,6 +107,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
 /// The proposals as migrations after those that are there.
 pub(super) fn write(
     folder: &Path,
+    layout: Layout,
     catalog: &Catalog,
     proposals: &[Proposal],
 ) -> anyhow::Result<Vec<PathBuf>> {
@@ -101,14 +115,14 @@ pub(super) fn write(
         return Ok(Vec::new());
     }
     let existing = if folder.exists() {
-        Folder::read(folder).map_err(|p| refused(&p))?
+        Folder::read_as(folder, layout).map_err(|p| refused(&p))?
     } else {
         Folder::default()
     };
     let versions = existing.entries.iter().map(|e| e.migration.version);
     let first = next_version(versions, chrono::Utc::now());
     let migrations = migrate::render(catalog, proposals, first);
-    migrate::write(folder, &migrations).map_err(|p| refused(&p))
+    migrate::write_as(folder, layout, &migrations).map_err(|p| refused(&p))
 }
 
 /// How proposals are tried.

@@ -4,7 +4,7 @@ use super::apply::Shared;
 use super::duration::duration;
 use super::migrating::{self, Teller};
 use super::{CANNOT, Context, Failure};
-use crate::migrate::{self, Back, Folder, Options, Task};
+use crate::migrate::{self, Back, Folder, Layout, Options, Task};
 use crate::model::Report;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ pub struct Args {
     /// Folder of migrations; not needed for what dbtune applied [default: from the configuration, else `migrations`]
     #[arg(long, value_name = "DIR")]
     pub migrations: Option<PathBuf>,
+    /// Which tool's files they are
+    #[arg(long, value_name = "TOOL", default_value = "sqlx", value_parser = Layout::NAMES)]
+    pub layout: String,
     /// Take back so many
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["to", "all"])]
     pub steps: usize,
@@ -92,12 +95,13 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
 /// What was not asked for may be missing or broken: the ledger has the texts, and an emergency is no time for a
 /// file's syntax.
 fn folder(args: &Args, context: &Context) -> anyhow::Result<Folder> {
+    let layout = Layout::named(&args.layout).unwrap_or_default();
     if let Some(dir) = &args.migrations {
-        return Folder::read(dir).map_err(|p| migrating::refused(&p));
+        return Folder::read_as(dir, layout).map_err(|p| migrating::refused(&p));
     }
     let read = match context.migrations(None) {
         Ok(dir) if !dir.exists() => return Ok(Folder::default()),
-        Ok(dir) => Folder::read(&dir).map_err(|p| migrating::refused(&p)),
+        Ok(dir) => Folder::read_as(&dir, layout).map_err(|p| migrating::refused(&p)),
         Err(error) => Err(error),
     };
     Ok(read.unwrap_or_else(|error| {

@@ -2,22 +2,26 @@
 
 use super::Context;
 use super::migrating;
-use crate::migrate::{self, Folder, Line, State, Status};
+use crate::migrate::{self, Folder, Layout, Line, State, Status};
 use crate::model::{Block, Cell, Grid, Outcome, Report, Tone};
 use std::path::PathBuf;
 
 /// Show which migrations are applied, pending, edited, missing or half done
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of migrations in sqlx's format [default: from the configuration, else `migrations`]
+    /// Folder of migrations [default: from the configuration, else `migrations`]
     #[arg(long, value_name = "DIR")]
     pub migrations: Option<PathBuf>,
+    /// Which tool's files they are
+    #[arg(long, value_name = "TOOL", default_value = "sqlx", value_parser = Layout::NAMES)]
+    pub layout: String,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+    let layout = Layout::named(&args.layout).unwrap_or_default();
     let dir = context.migrations(args.migrations.as_deref())?;
     let folder = if dir.exists() {
-        Folder::read(&dir).map_err(|p| migrating::refused(&p))?
+        Folder::read_as(&dir, layout).map_err(|p| migrating::refused(&p))?
     } else {
         context.progress.say(&format!(
             "{}: no such folder; showing what the ledger knows",

@@ -2,7 +2,6 @@ use super::{Error, annotated, from_yaml};
 use crate::model::{QuerySpec, WorkloadFile};
 use crate::sql::single;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +25,7 @@ pub fn parse(file: &str, text: &str) -> Result<WorkloadFile, Error> {
 #[derive(Deserialize)]
 struct Places {
     version: Spanned<u32>,
-    personas: BTreeMap<String, IgnoredAny>,
+    personas: BTreeMap<String, serde_json::Value>,
     queries: Spanned<Vec<QueryPlaces>>,
 }
 

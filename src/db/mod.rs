@@ -3,6 +3,7 @@
 mod activity;
 mod catalog;
 mod clone;
+mod conninfo;
 mod copy;
 mod draw;
 mod error;

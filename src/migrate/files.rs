@@ -1,6 +1,7 @@
-//! A folder of migrations in sqlx's format: `<version>_<slug>.up.sql` with `.down.sql`, or `<version>_<slug>.sql`.
+//! A folder of migrations: read as a whole or refused as a whole, written without overwriting anything.
 
 use super::Problem;
+use super::layout::{Layout, Named, Part};
 use crate::model::{Migration, Script};
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,26 +43,45 @@ impl Folder {
         self.entries.iter().find(|e| e.migration.version == version)
     }
 
-    /// Reads `dir`. Files whose names have no underscore or no `.sql` are none of ours, as for sqlx.
+    /// Reads `dir` in sqlx's layout.
+    ///
+    /// # Errors
+    /// As [`Folder::read_as`].
+    pub fn read(dir: &Path) -> Result<Self, Vec<Problem>> {
+        Self::read_as(dir, Layout::Sqlx)
+    }
+
+    /// Reads `dir`. Files whose names the layout's tool would pass over are none of ours.
     ///
     /// # Errors
     /// Every name or file that cannot be read as a migration, all at once.
-    pub fn read(dir: &Path) -> Result<Self, Vec<Problem>> {
+    pub fn read_as(dir: &Path, layout: Layout) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut found: BTreeMap<i64, Parts> = BTreeMap::new();
-        for path in list(dir).map_err(|e| vec![unreadable(dir, &e)])? {
-            match Named::from_path(&path) {
-                None => {}
-                Some(Err(problem)) => problems.push(problem),
-                Some(Ok(named)) => match read_script(&path) {
-                    Err(problem) => problems.push(problem),
-                    Ok(script) => found.entry(named.version).or_default().add(
-                        named,
-                        script,
-                        &path,
-                        &mut problems,
-                    ),
-                },
+        let mut paths = list(dir).map_err(|e| vec![unreadable(dir, &e)])?;
+        let downs = dir.join("down");
+        if layout == Layout::Supabase && downs.is_dir() {
+            paths.extend(list(&downs).map_err(|e| vec![unreadable(&downs, &e)])?);
+        }
+        for path in paths {
+            let name = path.file_name().map(|n| n.to_string_lossy());
+            let in_down = path.parent() == Some(&downs);
+            let named = match name.and_then(|n| layout.parse_name(&n, in_down)) {
+                None => continue,
+                Some(Err(message)) => {
+                    problems.push(Problem::new(path.display().to_string(), message));
+                    continue;
+                }
+                Some(Ok(named)) => named,
+            };
+            match read_scripts(&path, layout, named.part) {
+                Err(problem) => problems.push(problem),
+                Ok(scripts) => {
+                    let parts = found.entry(named.version).or_default();
+                    for (part, script) in scripts {
+                        parts.add(&named, part, script, &path, &mut problems);
+                    }
+                }
             }
         }
         let mut entries = Vec::new();
@@ -79,49 +99,6 @@ impl Folder {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Up,
-    Down,
-    Simple,
-}
-
-/// What a file's name says.
-#[derive(Debug)]
-struct Named {
-    version: i64,
-    slug: String,
-    direction: Direction,
-}
-
-impl Named {
-    /// `None` where sqlx would pass the file over.
-    fn from_path(path: &Path) -> Option<Result<Self, Problem>> {
-        let name = path.file_name()?.to_string_lossy();
-        let (number, rest) = name.split_once('_')?;
-        let (slug, direction) = if let Some(slug) = rest.strip_suffix(".up.sql") {
-            (slug, Direction::Up)
-        } else if let Some(slug) = rest.strip_suffix(".down.sql") {
-            (slug, Direction::Down)
-        } else {
-            (rest.strip_suffix(".sql")?, Direction::Simple)
-        };
-        Some(match number.parse() {
-            Ok(version) if version > 0 => Ok(Self {
-                version,
-                slug: slug.to_owned(),
-                direction,
-            }),
-            _ => Err(Problem::new(
-                path.display().to_string(),
-                format!(
-                    "`{number}` is not a version: the name must start with a positive number, as in 20250131093000_add_index.up.sql"
-                ),
-            )),
-        })
-    }
-}
-
 /// The files of one version.
 #[derive(Default)]
 struct Parts {
@@ -131,11 +108,18 @@ struct Parts {
 }
 
 impl Parts {
-    fn add(&mut self, named: Named, script: Script, path: &Path, problems: &mut Vec<Problem>) {
-        let slot = if named.direction == Direction::Down {
+    fn add(
+        &mut self,
+        named: &Named,
+        part: Part,
+        script: Script,
+        path: &Path,
+        problems: &mut Vec<Problem>,
+    ) {
+        let slot = if part == Part::Down {
             &mut self.down
         } else {
-            self.slug = named.slug;
+            self.slug.clone_from(&named.slug);
             &mut self.up
         };
         if let Some((first, _)) = slot {
@@ -203,22 +187,43 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::new(path.display().to_string(), message)
 }
 
-fn read_script(path: &Path) -> Result<Script, Problem> {
-    let file = || path.display().to_string();
-    let bytes = fs::read(path).map_err(|e| unreadable(path, &e))?;
-    match String::from_utf8(bytes) {
-        Ok(sql) => Ok(Script::new(sql)),
-        Err(error) => {
-            let line = error
-                .as_bytes()
-                .iter()
-                .take(error.utf8_error().valid_up_to())
-                .filter(|b| **b == b'\n')
-                .count()
-                + 1;
-            Err(Problem::new(file(), "the text is not UTF-8").at(line))
-        }
+fn read_scripts(path: &Path, layout: Layout, part: Part) -> Result<Vec<(Part, Script)>, Problem> {
+    let text = read_text(path)?;
+    let mut conf = path.to_owned().into_os_string();
+    conf.push(".conf");
+    let conf = PathBuf::from(conf);
+    let conf = if layout == Layout::Flyway && conf.exists() {
+        Some(read_text(&conf)?)
+    } else {
+        None
+    };
+    let scripts = layout.scripts(part, text, conf.as_deref());
+    if scripts.iter().any(|(part, _)| *part == Part::Up) || part == Part::Down {
+        Ok(scripts)
+    } else {
+        Err(Problem::new(
+            path.display().to_string(),
+            "there is no `-- migrate:up` in it",
+        ))
     }
+}
+
+fn read_text(path: &Path) -> Result<String, Problem> {
+    let bytes = fs::read(path).map_err(|e| unreadable(path, &e))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().iter().take(valid);
+        let line = before.filter(|b| **b == b'\n').count() + 1;
+        Problem::new(path.display().to_string(), "the text is not UTF-8").at(line)
+    })
+}
+
+/// [`write_as`] in sqlx's layout.
+///
+/// # Errors
+/// As [`write_as`].
+pub fn write(dir: &Path, migrations: &[Migration]) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    write_as(dir, Layout::Sqlx, migrations)
 }
 
 /// Writes `migrations` into `dir`, making it where it is missing; returns the files. Nothing is overwritten: where
@@ -226,9 +231,13 @@ fn read_script(path: &Path) -> Result<Script, Problem> {
 ///
 /// # Errors
 /// The versions that are taken, or the file that could not be written.
-pub fn write(dir: &Path, migrations: &[Migration]) -> Result<Vec<PathBuf>, Vec<Problem>> {
+pub fn write_as(
+    dir: &Path,
+    layout: Layout,
+    migrations: &[Migration],
+) -> Result<Vec<PathBuf>, Vec<Problem>> {
     fs::create_dir_all(dir).map_err(|e| vec![unreadable(dir, &e)])?;
-    let folder = Folder::read(dir)?;
+    let folder = Folder::read_as(dir, layout)?;
     let taken: Vec<Problem> = migrations
         .iter()
         .filter_map(|m| folder.get(m.version).map(|there| (m, there)))
@@ -247,15 +256,10 @@ pub fn write(dir: &Path, migrations: &[Migration]) -> Result<Vec<PathBuf>, Vec<P
     }
     let mut written = Vec::new();
     for migration in migrations {
-        // The down file first: an up file without it could be applied and not taken back.
-        let files = [
-            ("down", migration.down.as_ref()),
-            ("up", Some(&migration.up)),
-        ];
-        for (direction, script) in files {
-            let Some(script) = script else { continue };
-            let path = dir.join(format!("{}.{direction}.sql", migration.label()));
-            write_new(dir, &path, &script.sql).map_err(|e| vec![unreadable(&path, &e)])?;
+        // What takes it back first: an up file without it could be applied and not taken back.
+        for (name, text) in layout.files(migration) {
+            let path = dir.join(name);
+            write_new(&path, &text).map_err(|e| vec![unreadable(&path, &e)])?;
             written.push(path);
         }
     }
@@ -263,7 +267,9 @@ pub fn write(dir: &Path, migrations: &[Migration]) -> Result<Vec<PathBuf>, Vec<P
     Ok(written)
 }
 
-fn write_new(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
     let mut file = tempfile::Builder::new()
         .prefix(".dbtune")
         .tempfile_in(dir)?;

@@ -1,13 +1,14 @@
 //! Versioned migrations in sqlx's format: read, planned, applied and taken back without stopping writers.
 //!
 //! [`apply`] and [`rollback`] are one loop run in two directions. What was done is in two ledgers: sqlx's own table, so
-//! that sqlx-cli and `sqlx::migrate!` go on working, and `dbtune.steps`, which holds the text of each step and is
+//! that sqlx-cli and its `migrate!` macro go on working, and `dbtune.steps`, which holds the text of each step and is
 //! written before and after it. A restart looks at the catalog, not at what was believed.
 
 mod check;
 mod event;
 mod files;
 mod index_step;
+mod layout;
 mod outcome;
 mod plan;
 mod preflight;
@@ -20,7 +21,8 @@ mod transaction;
 
 pub use crate::db::{OWN_SCHEMA, SQLX_TABLE};
 pub use event::{Event, Interrupt, Interrupter};
-pub use files::{Entry, Folder, next_version, write};
+pub use files::{Entry, Folder, next_version, write, write_as};
+pub use layout::Layout;
 pub use outcome::{Done, Options, Outcome, Reason, Stop};
 pub use plan::{Back, Direction, Forward, Task};
 pub use preflight::{Preview, PreviewStep, preview};

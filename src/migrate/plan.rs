@@ -356,3 +356,119 @@ fn down(folder: &Folder, ledger: &Ledger, version: i64) -> Result<Task, Vec<Prob
         resumed: step.is_some_and(|s| s.state != state::APPLIED),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Migration;
+    use chrono::DateTime;
+
+    fn folder(versions: &[i64]) -> Folder {
+        let migrations = versions.iter().map(|version| Migration {
+            version: *version,
+            slug: format!("m{version}"),
+            up: Script::new(up_text(*version)),
+            down: Some(Script::new(format!("drop table t{version};"))),
+        });
+        Folder::from(migrations.collect::<Vec<_>>())
+    }
+
+    fn up_text(version: i64) -> String {
+        format!("create table t{version} (a int);")
+    }
+
+    fn ledger(versions: &[i64], steps: &[(i64, &str)]) -> Ledger {
+        let applied = versions.iter().map(|version| Applied {
+            version: *version,
+            description: format!("m{version}"),
+            installed_on: DateTime::UNIX_EPOCH,
+            success: true,
+            checksum: checksum(&up_text(*version)),
+            execution_time: 1,
+        });
+        let steps = steps.iter().map(|(version, state)| Step {
+            version: *version,
+            slug: format!("m{version}"),
+            up: up_text(*version),
+            down: Some("select 'from the ledger'".to_owned()),
+            checksum: checksum(&up_text(*version)),
+            state: (*state).to_owned(),
+            started_at: DateTime::UNIX_EPOCH,
+            finished_at: None,
+            by: String::new(),
+            tool: String::new(),
+            made: "[]".to_owned(),
+            watched_for: 0,
+        });
+        Ledger {
+            applied: applied.collect(),
+            steps: steps.collect(),
+        }
+    }
+
+    fn versions(tasks: &Result<Vec<Task>, Vec<Problem>>) -> Vec<i64> {
+        tasks.as_ref().unwrap().iter().map(|t| t.version).collect()
+    }
+
+    #[test]
+    fn forward_takes_what_is_pending_in_order() {
+        let rules = Forward::default();
+        let tasks = forward(&folder(&[3, 1, 2]), &ledger(&[1], &[]), rules);
+        assert_eq!(versions(&tasks), [2, 3]);
+        let to = Forward {
+            to: Some(2),
+            ..rules
+        };
+        let tasks = forward(&folder(&[3, 1, 2]), &ledger(&[1], &[]), to);
+        assert_eq!(versions(&tasks), [2]);
+    }
+
+    #[test]
+    fn contradictions_are_refused_one_by_one() {
+        let refused = |folder: &Folder, ledger: &Ledger, rules| {
+            let problems = forward(folder, ledger, rules).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            problems[0].to_string()
+        };
+        let rules = Forward::default();
+        let text = refused(&folder(&[2]), &ledger(&[1], &[]), rules);
+        assert!(text.contains("missing from the folder"), "{text}");
+        let text = refused(&folder(&[1, 2]), &ledger(&[2], &[]), rules);
+        assert!(text.contains("older than version 2"), "{text}");
+        let mut failed = ledger(&[1], &[]);
+        failed.applied[0].success = false;
+        let text = refused(&folder(&[1]), &failed, rules);
+        assert!(text.contains("failed"), "{text}");
+        let reverting = ledger(&[1], &[(1, state::REVERTING)]);
+        let text = refused(&folder(&[1]), &reverting, rules);
+        assert!(text.contains("dbtune rollback"), "{text}");
+        let mut other = ledger(&[], &[(1, state::APPLYING)]);
+        other.steps[0].checksum = vec![0];
+        let text = refused(&folder(&[1]), &other, rules);
+        assert!(text.contains("not the same any more"), "{text}");
+    }
+
+    #[test]
+    fn a_half_done_step_is_resumed_whatever_came_after_it() {
+        let half = ledger(&[2], &[(1, state::APPLYING)]);
+        let tasks = forward(&folder(&[1, 2]), &half, Forward::default()).unwrap();
+        assert!(tasks.len() == 1 && tasks[0].resumed);
+        let back = backward(&folder(&[1, 2]), &half, Back::All);
+        assert_eq!(versions(&back), [2, 1]);
+    }
+
+    #[test]
+    fn backward_prefers_the_text_that_was_applied() {
+        let applied = ledger(&[1, 2], &[(2, state::APPLIED)]);
+        let tasks = backward(&folder(&[1, 2]), &applied, Back::Steps(2)).unwrap();
+        assert_eq!(tasks[0].text(), "select 'from the ledger'");
+        assert_eq!(tasks[1].text(), "drop table t1;");
+        // A record of another text than the one applied says nothing.
+        let mut stale = applied.clone();
+        stale.steps[0].checksum = vec![0];
+        let tasks = backward(&folder(&[1, 2]), &stale, Back::To(1)).unwrap();
+        assert_eq!(tasks[0].text(), "drop table t2;");
+        assert!(backward(&Folder::default(), &stale, Back::To(1)).is_err());
+        assert!(backward(&folder(&[1, 2]), &applied, Back::To(7)).is_err());
+    }
+}

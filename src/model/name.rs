@@ -3,7 +3,7 @@ use std::fmt;
 
 /// A `schema.name` pair; the only way dbtune refers to a relation or a function.
 ///
-/// `Display` is for people. In SQL use [`crate::sql::quote::name`].
+/// `Display` is for people. In SQL it is written by `sql::quote::name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     pub schema: String,

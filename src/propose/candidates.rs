@@ -197,9 +197,16 @@ fn predicates(table: &Table, base: &Access, access: &Access) -> Vec<(Option<Stri
     all
 }
 
-/// A constant is worth an index of its own where few values exist, so that it stands for a state and not for a row.
+/// A constant is worth an index of its own where it cannot be a key (its operator is not leakproof, and proving a
+/// predicate runs no operator), and where few values exist, so that it stands for a state and not for a row.
 fn few_values(column: &Column, table: &Table, predicate: &Predicate) -> bool {
-    if !predicate.equality || column.type_kind == 'e' || column.type_name == "boolean" {
+    if !predicate.equality {
+        return true;
+    }
+    if searchable(table, &column.name) {
+        return false;
+    }
+    if column.type_kind == 'e' {
         return true;
     }
     let distinct = column.stats.as_ref().map_or(f64::MAX, |s| {

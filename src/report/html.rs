@@ -40,7 +40,7 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
             Block::Table(grid) => table(grid, out)?,
             Block::Chart(chart) => chart::render(chart, out)?,
             Block::Code { text: code, .. } => {
-                writeln!(out, "<pre><code>{}</code></pre>", text(code))?
+                writeln!(out, "<pre><code>{}</code></pre>", text(code))?;
             }
         }
     }
@@ -198,7 +198,7 @@ mod tests {
                 part: None,
             },
             message: "a message".to_owned(),
-            evidence: Default::default(),
+            evidence: std::collections::BTreeMap::default(),
             fix: Some("create index".to_owned()),
             advice: None,
         }];

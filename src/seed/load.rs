@@ -1,12 +1,16 @@
 //! A plan into a database.
 
-use super::error::{Error, nearest};
-use super::order;
-use super::plan::{At, Plan, Source, Table};
+use super::error::Error;
+use super::fit::fit;
+use super::plan::{At, Plan, Source};
 use super::spec::Spec;
-use crate::db::{Cell, Loader, Session, TableShape};
+use crate::db::{self, Cell, Loader, Session};
 use crate::model::Name;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// Rows between two calls of the progress callback, and between two looks at the buffer.
@@ -21,7 +25,7 @@ pub enum Existing {
     /// Empty all tables of the specification first.
     Truncate,
     /// Go on after the rows that are there, taken for the first ones of the same specification: finishes what was
-    /// interrupted, or grows a table to a higher scale.
+    /// interrupted, or grows tables to a higher scale (the parents of `each` references must then be `fixed`).
     Append,
 }
 
@@ -30,7 +34,7 @@ pub struct Options {
     /// Multiplies the rows of every table that is not `fixed`.
     pub scale: f64,
     pub existing: Existing,
-    /// `VACUUM (ANALYZE)` each table afterwards.
+    /// `VACUUM` and `ANALYZE` each table afterwards.
     pub analyze: bool,
 }
 
@@ -43,6 +47,9 @@ impl Default for Options {
         }
     }
 }
+
+/// Told of a table, its rows done, and its rows in total.
+pub type Progress<'a> = dyn FnMut(&Name, u64, u64) + Send + 'a;
 
 /// What was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -66,7 +73,8 @@ pub struct Loaded {
     pub seconds: f64,
 }
 
-/// Fills the tables of `spec`, parents first, each by one COPY: an interrupted run leaves whole tables only.
+/// Fills the tables of `spec`, parents first, each by one COPY: an interrupted run leaves whole tables only. A second
+/// connection is opened, so that two tables are filled at a time.
 ///
 /// The session needs INSERT on the tables and, with row-level security on them, to be their owner. `progress`
 /// gets the table, its rows done, and its rows in total.
@@ -78,12 +86,12 @@ pub async fn run(
     session: &Session,
     spec: &Spec,
     options: Options,
-    progress: &mut (dyn FnMut(&Name, u64, u64) + Send),
+    progress: &mut Progress<'_>,
 ) -> Result<Summary, Error> {
     let begun = Instant::now();
     let loader = Loader::new(session);
     let mut plan = Plan::compile(spec, options.scale)?;
-    fit(&mut plan, &loader.shapes().await?)?;
+    let parents = fit(&mut plan, &loader.shapes().await?)?;
     let mut present = vec![0; plan.tables.len()];
     match options.existing {
         Existing::Truncate => {
@@ -107,57 +115,136 @@ pub async fn run(
         scale: options.scale,
         ..Summary::default()
     };
-    for place in &plan.order {
-        let start = present.get(*place).copied().unwrap_or_default();
-        let filled = copy(&loader, &plan, *place, start, progress).await?;
-        summary.rows += filled.rows;
-        summary.bytes += filled.bytes;
-        summary.tables.push(filled);
+    // A server works on two COPYs at once about twice as fast; where there is no second connection, one will do.
+    let second = Session::connect(session.target(), "seed").await.ok();
+    let loaders: Vec<Loader<'_>> = [Some(session), second.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(Loader::new)
+        .collect();
+    for loader in &loaders {
+        loader.commit_durably().await?;
     }
+    let load = Load {
+        plan: &plan,
+        parents: &parents,
+        present: &present,
+        progress: Mutex::new(progress),
+    };
+    summary.tables = load.all(&loaders).await?;
     if options.analyze {
-        for table in &plan.tables {
-            loader.vacuum_analyze(&table.name).await?;
-        }
+        // Each only after the one before has ended everywhere: a COPY or an ANALYZE still open would keep VACUUM
+        // from marking pages all-visible.
+        load.each_table(&loaders, Loader::vacuum).await?;
+        load.each_table(&loaders, Loader::analyze).await?;
     }
+    summary.rows = summary.tables.iter().map(|t| t.rows).sum();
+    summary.bytes = summary.tables.iter().map(|t| t.bytes).sum();
     summary.seconds = begun.elapsed().as_secs_f64();
     Ok(summary)
 }
 
-async fn copy(
-    loader: &Loader<'_>,
-    plan: &Plan,
-    place: usize,
-    start: u64,
-    progress: &mut (dyn FnMut(&Name, u64, u64) + Send),
-) -> Result<Loaded, Error> {
-    let begun = Instant::now();
-    let Some(table) = plan.tables.get(place) else {
-        return Err(Error::NoTables);
-    };
-    progress(&table.name, start, table.rows);
-    let columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-    let mut copying = loader.copy(&table.name, &columns).await?;
-    for row in start..table.rows {
-        copying.push(&plan.row(place, row))?;
-        if row % STRIDE == 0 {
-            copying.flush().await?;
-            progress(&table.name, row, table.rows);
+/// One load on its way.
+struct Load<'a> {
+    plan: &'a Plan,
+    parents: &'a [BTreeSet<usize>],
+    /// Rows in each table before.
+    present: &'a [u64],
+    progress: Mutex<&'a mut Progress<'a>>,
+}
+
+impl Load<'_> {
+    /// Fills every table once its parents are full, as many at a time as there are loaders.
+    async fn all(&self, loaders: &[Loader<'_>]) -> Result<Vec<Loaded>, Error> {
+        let mut waiting = self.plan.order.clone();
+        let mut full = BTreeSet::new();
+        let mut filled = Vec::new();
+        let mut idle: Vec<&Loader<'_>> = loaders.iter().collect();
+        let mut running = FuturesUnordered::new();
+        loop {
+            while let Some(next) = self.largest_ready(&waiting, &full)
+                && let Some(loader) = idle.pop()
+            {
+                waiting.retain(|place| *place != next);
+                running.push(async move { (next, loader, self.fill(loader, next).await) });
+            }
+            let Some((place, loader, outcome)) = running.next().await else {
+                break;
+            };
+            filled.push((place, outcome?));
+            full.insert(place);
+            idle.push(loader);
+        }
+        filled.sort_by_key(|(place, _)| self.plan.order.iter().position(|p| p == place));
+        Ok(filled.into_iter().map(|(_, loaded)| loaded).collect())
+    }
+
+    /// Does `work` to every table, as many at a time as there are loaders.
+    async fn each_table<'l>(
+        &self,
+        loaders: &'l [Loader<'l>],
+        work: impl AsyncFn(&Loader<'l>, &Name) -> db::Result<()>,
+    ) -> Result<(), Error> {
+        let next = Mutex::new(self.plan.tables.iter());
+        let take = || next.lock().ok().and_then(|mut tables| tables.next());
+        let (work, take) = (&work, &take);
+        let each = loaders.iter().map(|loader| async move {
+            while let Some(table) = take() {
+                work(loader, &table.name).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        futures_util::future::try_join_all(each).await?;
+        Ok(())
+    }
+
+    /// The largest first, so that none of them is left to run alone at the end.
+    fn largest_ready(&self, waiting: &[usize], full: &BTreeSet<usize>) -> Option<usize> {
+        let ready = waiting
+            .iter()
+            .filter(|place| self.parents.get(**place).is_some_and(|p| p.is_subset(full)));
+        ready
+            .max_by_key(|place| self.plan.tables.get(**place).map(|t| t.rows))
+            .copied()
+    }
+
+    async fn fill(&self, loader: &Loader<'_>, place: usize) -> Result<Loaded, Error> {
+        let begun = Instant::now();
+        let Some(table) = self.plan.tables.get(place) else {
+            return Err(Error::NoTables);
+        };
+        let start = self.present.get(place).copied().unwrap_or_default();
+        self.report(&table.name, start, table.rows);
+        let columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+        let mut copying = loader.copy(&table.name, &columns).await?;
+        for row in start..table.rows {
+            copying.push(&self.plan.row(place, row))?;
+            if row % STRIDE == 0 {
+                copying.flush().await?;
+                self.report(&table.name, row, table.rows);
+            }
+        }
+        let (rows, bytes) = copying.finish().await?;
+        let numbers = table
+            .columns
+            .iter()
+            .filter(|c| matches!(c.source, Source::Serial(_)));
+        let numbers: Vec<String> = numbers.map(|c| c.name.clone()).collect();
+        loader.advance_sequences(&table.name, &numbers).await?;
+        self.report(&table.name, table.rows, table.rows);
+        Ok(Loaded {
+            table: table.name.clone(),
+            rows,
+            bytes,
+            seconds: begun.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn report(&self, table: &Name, done: u64, total: u64) {
+        if let Ok(mut progress) = self.progress.lock() {
+            progress(table, done, total);
         }
     }
-    let (rows, bytes) = copying.finish().await?;
-    let numbers = table
-        .columns
-        .iter()
-        .filter(|c| matches!(c.source, Source::Serial(_)));
-    let numbers: Vec<String> = numbers.map(|c| c.name.clone()).collect();
-    loader.advance_sequences(&table.name, &numbers).await?;
-    progress(&table.name, table.rows, table.rows);
-    Ok(Loaded {
-        table: table.name.clone(),
-        rows,
-        bytes,
-        seconds: begun.elapsed().as_secs_f64(),
-    })
 }
 
 impl Plan {
@@ -168,67 +255,4 @@ impl Plan {
             .map(|column| self.cell(At { table, column }, row))
             .collect()
     }
-}
-
-/// Checks the plan against the database's tables, and orders it by their foreign keys too.
-fn fit(plan: &mut Plan, shapes: &[TableShape]) -> Result<(), Error> {
-    if plan.tables.is_empty() {
-        return Err(Error::NoTables);
-    }
-    let mut keys = Vec::new();
-    for (place, table) in plan.tables.iter().enumerate() {
-        let Some(shape) = shapes.iter().find(|shape| shape.name == table.name) else {
-            let known: Vec<String> = shapes.iter().map(|s| s.name.to_string()).collect();
-            return Err(Error::UnknownTable {
-                table: table.name.clone(),
-                place: "the database",
-                nearest: nearest(&table.name.to_string(), known.iter().map(String::as_str)),
-            });
-        };
-        fit_columns(table, shape)?;
-        for reference in &shape.references {
-            let parent = plan.tables.iter().position(|t| t.name == reference.table);
-            let followed = reference
-                .columns
-                .iter()
-                .all(|column| table.columns.iter().any(|c| c.name == *column));
-            keys.extend(parent.filter(|_| followed).map(|parent| (place, parent)));
-        }
-    }
-    plan.order = order::tables(plan, &keys)?;
-    Ok(())
-}
-
-fn fit_columns(table: &Table, shape: &TableShape) -> Result<(), Error> {
-    let wrong = |column: &str, message: &str| Error::Column {
-        table: table.name.clone(),
-        column: column.to_owned(),
-        message: message.to_owned(),
-    };
-    for column in &table.columns {
-        let Some(found) = shape.column(&column.name) else {
-            let known = shape.columns.iter().map(|c| c.name.as_str());
-            return Err(Error::UnknownColumn {
-                table: table.name.clone(),
-                column: column.name.clone(),
-                nearest: nearest(&column.name, known),
-            });
-        };
-        if found.generated {
-            return Err(wrong(
-                &column.name,
-                "the server generates this column: leave it out of the specification",
-            ));
-        }
-    }
-    for column in &shape.columns {
-        let filled = table.columns.iter().any(|c| c.name == column.name);
-        if column.not_null && !column.has_default && !column.generated && !filled {
-            return Err(wrong(
-                &column.name,
-                "is NOT NULL without a default, and the specification has no generator for it",
-            ));
-        }
-    }
-    Ok(())
 }

@@ -11,6 +11,7 @@ mod cell;
 mod compile;
 mod derive;
 mod error;
+mod fit;
 mod json;
 mod load;
 mod order;
@@ -23,6 +24,6 @@ mod words;
 
 pub use derive::{Derived, derive, derive_from};
 pub use error::Error;
-pub use load::{Existing, Loaded, Options, Summary, run};
+pub use load::{Existing, Loaded, Options, Progress, Summary, run};
 pub use plan::Plan;
 pub use spec::*;

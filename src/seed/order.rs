@@ -4,11 +4,10 @@ use super::error::Error;
 use super::plan::{At, Plan};
 use std::collections::BTreeSet;
 
-/// Places of all tables, each after those it refers to; `more` holds further (table, referred to) pairs, such as
-/// foreign keys that no generator follows.
-pub(super) fn tables(plan: &Plan, more: &[(usize, usize)]) -> Result<Vec<usize>, Error> {
-    let mut before: Vec<BTreeSet<usize>> = plan
-        .tables
+/// For each table, the tables it refers to; `more` holds further (table, referred to) pairs, such as foreign keys
+/// that no generator follows.
+pub(super) fn parents(plan: &Plan, more: &[(usize, usize)]) -> Vec<BTreeSet<usize>> {
+    plan.tables
         .iter()
         .enumerate()
         .map(|(table, spec)| {
@@ -22,7 +21,12 @@ pub(super) fn tables(plan: &Plan, more: &[(usize, usize)]) -> Result<Vec<usize>,
                 .filter(|parent| *parent != table)
                 .collect()
         })
-        .collect();
+        .collect()
+}
+
+/// Places of all tables, each after its parents.
+pub(super) fn tables(plan: &Plan, parents: &[BTreeSet<usize>]) -> Result<Vec<usize>, Error> {
+    let mut before = parents.to_vec();
     let mut order = Vec::new();
     while order.len() < before.len() {
         let ready = before

@@ -175,13 +175,22 @@ fn flatten(node: &Node, operator: BoolExprType) -> Vec<Node> {
 }
 
 /// `a AND b AND …`; `None` of nothing.
-pub fn all_of(mut nodes: Vec<Node>) -> Option<Node> {
+pub fn all_of(nodes: Vec<Node>) -> Option<Node> {
+    chain(nodes, BoolExprType::AndExpr)
+}
+
+/// `a OR b OR …`; `None` of nothing.
+pub fn any_of(nodes: Vec<Node>) -> Option<Node> {
+    chain(nodes, BoolExprType::OrExpr)
+}
+
+fn chain(mut nodes: Vec<Node>, operator: BoolExprType) -> Option<Node> {
     if nodes.len() < 2 {
         return nodes.pop();
     }
     Some(
         NodeEnum::BoolExpr(Box::new(BoolExpr {
-            boolop: BoolExprType::AndExpr.into(),
+            boolop: operator.into(),
             args: nodes,
             ..Default::default()
         }))

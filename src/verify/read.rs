@@ -39,13 +39,12 @@ pub(super) async fn compare(look: Look<'_>, found: &mut Visibility) -> Result<Sa
             answers = Some((false, b, a));
         }
     }
-    let (sampled, before, after) = match answers {
-        Some(answers) => answers,
-        None => {
-            let places = Places::of(sample.spread.iter().chain(&sample.visible));
-            let (b, a) = both(look, Access::Read, Some(&places)).await?;
-            (true, b, a)
-        }
+    let (sampled, before, after) = if let Some(answers) = answers {
+        answers
+    } else {
+        let places = Places::of(sample.spread.iter().chain(&sample.visible));
+        let (b, a) = both(look, Access::Read, Some(&places)).await?;
+        (true, b, a)
     };
     found
         .seen

@@ -4,15 +4,16 @@
     reason = "a test that cannot read its inputs should stop"
 )]
 
-mod benching;
 mod audit;
 mod audit_ground;
+mod benching;
 mod commands;
 mod docs;
 mod layers;
 mod migrate_fire;
 mod migrate_ground;
 mod migrate_harness;
+mod migrate_layouts;
 mod migrate_pooler;
 mod migrate_refusals;
 mod migrate_render;

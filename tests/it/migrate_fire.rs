@@ -531,3 +531,49 @@ async fn a_tool_that_waits_inside_the_server_is_named() {
     ground.apply().await.unwrap_or_else(|e| panic!("{e}"));
     ground.assert_tidy("after the deadlock").await;
 }
+
+#[tokio::test]
+async fn a_reindex_that_gave_way_leaves_no_copy_behind() {
+    let ground = ground("reindex").await;
+    let client = ground.owner().await;
+    client
+        .batch_execute("create index items_name_idx on items (name)")
+        .await
+        .unwrap();
+    ground.put(
+        "1_r.up.sql",
+        "-- no-transaction\nreindex index concurrently items_name_idx;\n",
+    );
+    ground.put("1_r.down.sql", "select 1;");
+    ground.put("2_v.up.sql", "-- no-transaction\nvacuum items;\n");
+    ground.put("2_v.down.sql", "select 1;");
+    // Long enough for the copy to be built, short enough for the run to give up.
+    let holder = ground.owner().await;
+    holder
+        .batch_execute("begin isolation level repeatable read; select 1 from pg_class limit 1")
+        .await
+        .unwrap();
+    let mut command =
+        ground.command(&["apply", "--build-timeout", "300ms", "--retry-for", "500ms"]);
+    let child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(
+        &client,
+        "select exists (select from pg_class where relname = 'items_name_idx_ccnew')",
+    )
+    .await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    holder.batch_execute("commit").await.unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        assert!(text.contains("55P03"), "{text}");
+        ground.apply().await.unwrap_or_else(|e| panic!("{e}"));
+    }
+    ground.assert_tidy("after a reindex").await;
+    assert_eq!(ground.versions().await, [1, 2]);
+    assert_eq!(ground.rollback(Back::All).await.unwrap().done.len(), 2);
+}

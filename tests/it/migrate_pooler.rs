@@ -25,7 +25,7 @@ fn start(dir: &Path, mode: &str, database: &str, user: &str) -> Pooler {
     ]
     .into_iter()
     .find(|p| Path::new(p).exists())
-    .expect("pgbouncer is not installed: make deps");
+    .unwrap_or_else(|| panic!("pgbouncer is not installed: make deps"));
     let socket = server::server().socket_dir().display();
     let ini = dir.join("pgbouncer.ini");
     let folder = dir.display();

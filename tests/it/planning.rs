@@ -229,7 +229,7 @@ async fn who_may_not_clone_is_told_what_to_grant() {
     client.batch_execute(make).await.unwrap();
     drop(client);
     let target =
-        dbtune::db::Target::resolve(Some(&db.url_as("tenants_reader")), &Default::default())
+        dbtune::db::Target::resolve(Some(&db.url_as("tenants_reader")), &std::collections::BTreeMap::default())
             .unwrap();
     let session = maintenance(&target).await.unwrap();
     let error = clone_database(&session, &db.name, "dbtune_clone_no")

@@ -151,6 +151,10 @@ async fn fills_every_type_in_the_order_of_foreign_keys() {
             "select count(*) from goods where not seen << '10.0.0.0/8'",
         ),
         (
+            "not every page is visible to all",
+            "select count(*) from pg_class where relname in ('shops', 'goods', 'sales', 'staff') and relallvisible < relpages",
+        ),
+        (
             "not analysed",
             "select count(*) from pg_class where relname in ('shops', 'goods') and reltuples not in (20, 1000)",
         ),

@@ -8,7 +8,7 @@ use crate::bench::{Effort, Gate, Judged, judge, measure_pair};
 use crate::cli::paired::on_pair;
 use crate::db::throwaway::{self, Throwaway};
 use crate::db::{Defaults, Limits, Session, Target, read_catalog, read_statements, resolve};
-use crate::migrate::{self, Back, Folder, Options};
+use crate::migrate::{self, Back, Folder, Layout, Options};
 use crate::model::{Catalog, Report, Workload};
 use crate::propose::Advice;
 use crate::rules::{self, Scope};
@@ -200,7 +200,7 @@ async fn advised(
 ) -> anyhow::Result<Advice> {
     let trying = propose::Trying::for_at_most(PATIENCE);
     let advice = propose::tried(&trying, context, owner, catalog, workload).await?;
-    propose::write(folder, catalog, &advice.proposals)?;
+    propose::write(folder, Layout::Sqlx, catalog, &advice.proposals)?;
     Ok(advice)
 }
 

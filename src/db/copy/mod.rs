@@ -45,6 +45,18 @@ impl<'a> Loader<'a> {
         shape::read(self.session.client()).await
     }
 
+    /// Makes this session's commits wait for the log to be written. `VACUUM` takes no row for visible to all whose
+    /// commit is not written yet, so without it (on a server with `synchronous_commit = off`) the visibility map
+    /// of a table just filled would stay empty.
+    pub async fn commit_durably(&self) -> Result<()> {
+        self.session
+            .execute(
+                "set up a session for loading",
+                "set synchronous_commit = on",
+            )
+            .await
+    }
+
     /// Rows in the table now.
     pub async fn count(&self, table: &Name) -> Result<u64> {
         let sql = format!("select count(*) from {}", quote::name(table));
@@ -117,11 +129,18 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// `VACUUM (ANALYZE)`: visibility map and statistics as on a table that has lived for a while.
-    pub async fn vacuum_analyze(&self, table: &Name) -> Result<()> {
-        let sql = format!("vacuum (analyze) {}", quote::name(table));
+    /// `VACUUM`: the visibility map as on a table that has lived for a while. An open snapshot in the same database,
+    /// a running `ANALYZE` among them, keeps pages out of it.
+    pub async fn vacuum(&self, table: &Name) -> Result<()> {
+        let sql = format!("vacuum {}", quote::name(table));
+        self.session.execute(&format!("vacuum {table}"), &sql).await
+    }
+
+    /// `ANALYZE`: statistics for the planner.
+    pub async fn analyze(&self, table: &Name) -> Result<()> {
+        let sql = format!("analyze {}", quote::name(table));
         self.session
-            .execute(&format!("vacuum and analyse {table}"), &sql)
+            .execute(&format!("analyse {table}"), &sql)
             .await
     }
 }

@@ -52,7 +52,7 @@ impl Plan {
             order: Vec::new(),
         };
         order::check_columns(&plan)?;
-        plan.order = order::tables(&plan, &[])?;
+        plan.order = order::tables(&plan, &order::parents(&plan, &[]))?;
         Ok(plan)
     }
 }

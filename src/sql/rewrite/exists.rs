@@ -82,7 +82,7 @@ fn split_equality(node: &Node, inner: &[Relation], catalog: &Catalog) -> Option<
 }
 
 /// Whether every column of `node` belongs to the inner relations.
-fn is_closed(node: &Node, inner: &[Relation], catalog: &Catalog) -> Option<bool> {
+pub(super) fn is_closed(node: &Node, inner: &[Relation], catalog: &Catalog) -> Option<bool> {
     let free = free_columns(node, catalog)?;
     Some(free.iter().all(|path: &Path| binds(inner, path, catalog)))
 }

@@ -3,8 +3,8 @@
 //! The set function is a companion of `f`: same language semantics, same security, same settings, same
 //! owner, same grants, so it sees the same rows of the tables it reads.
 
-use super::Rewritten;
 use super::exists::membership;
+use super::{Rewritten, grants};
 use crate::model::{Catalog, Function, Name, Volatility};
 use crate::sql::quote;
 use crate::sql::scope::{binds, free_columns, relations};
@@ -296,27 +296,8 @@ fn companion(
     }
     let body = print_select(set).ok()?;
     let create = format!("{head}\n  as {}", dollar_quoted(&body)?);
-    let mut statements = vec![
-        create,
-        format!("revoke execute on function {signature} from public"),
-    ];
-    if !function.executors.is_empty() {
-        let roles: Vec<String> = function
-            .executors
-            .iter()
-            .map(|r| {
-                if r == "public" {
-                    "public".to_owned()
-                } else {
-                    quote::ident(r)
-                }
-            })
-            .collect();
-        statements.push(format!(
-            "grant execute on function {signature} to {}",
-            roles.join(", ")
-        ));
-    }
+    let mut statements = vec![create];
+    statements.extend(grants::statements(function, &signature, catalog));
     if function.security_definer && function.owner != catalog.server.user {
         statements.push(format!(
             "alter function {signature} owner to {}",

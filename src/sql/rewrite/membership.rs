@@ -4,7 +4,7 @@
 //! init-plan, whose value is known before the scan starts.
 
 use super::exists::membership;
-use super::{Rewritten, function};
+use super::{Rewritten, function, split};
 use crate::model::Volatility;
 use crate::model::{Catalog, Name};
 use crate::sql::scope::{free_columns, free_in_select, worst_volatility};
@@ -45,40 +45,40 @@ pub(super) fn rewrite(node: &mut Node, table: &Name, catalog: &Catalog, made: &m
         if !made.steps.contains(&words) {
             made.steps.push(words);
         }
-        // What the set selects from may hold tests of its own.
-        if let Some(select) = set_of(node) {
-            rewrite_inside(select, table, catalog, made);
-        }
+        rewrite_inside(node, table, catalog, made);
     }
 }
 
 /// The conditions of a set are conditions of a row again, that of the inner table.
-fn rewrite_inside(select: &mut SelectStmt, table: &Name, catalog: &Catalog, made: &mut Rewritten) {
-    if let Some(condition) = select.where_clause.as_deref_mut() {
-        rewrite(condition, table, catalog, made);
-    }
-}
-
-fn set_of(node: &mut Node) -> Option<&mut SelectStmt> {
-    match node.node.as_mut()? {
-        NodeEnum::AExpr(e) => subselect_mut(e.rexpr.as_deref_mut()?),
-        _ => None,
+fn rewrite_inside(node: &mut Node, table: &Name, catalog: &Catalog, made: &mut Rewritten) {
+    match &mut node.node {
+        Some(NodeEnum::BoolExpr(e)) => {
+            for arg in &mut e.args {
+                rewrite_inside(arg, table, catalog, made);
+            }
+        }
+        Some(NodeEnum::AExpr(e)) => {
+            let select = e.rexpr.as_deref_mut().and_then(subselect_mut);
+            if let Some(condition) = select.and_then(|s| s.where_clause.as_deref_mut()) {
+                rewrite(condition, table, catalog, made);
+            }
+        }
+        _ => {}
     }
 }
 
 fn from_link(link: &SubLink, catalog: &Catalog) -> Option<(Node, &'static str)> {
-    let select = match link.subselect.as_ref()?.node.as_ref()? {
-        NodeEnum::SelectStmt(select) => select,
-        _ => return None,
+    let NodeEnum::SelectStmt(select) = link.subselect.as_ref()?.node.as_ref()? else {
+        return None;
     };
     let correlated = !free_in_select(select, catalog)?.is_empty();
     match link.sub_link_type() {
         SubLinkType::ExistsSublink if correlated => {
-            let found = membership(select, catalog)?;
-            Some((
-                equals_any_of_select(found.outer, found.set),
-                "the correlated sub-select becomes a set, computed once a statement",
-            ))
+            let words = "the correlated sub-select becomes a set, computed once a statement";
+            match membership(select, catalog) {
+                Some(found) => Some((equals_any_of_select(found.outer, found.set), words)),
+                None => Some((split::tests(select, catalog)?, words)),
+            }
         }
         SubLinkType::AnySublink if link.oper_name.is_empty() || is_equality(&link.oper_name) => {
             let test = link.testexpr.as_deref()?;

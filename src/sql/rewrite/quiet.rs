@@ -102,7 +102,8 @@ fn reads(function: &Function, catalog: &Catalog, depth: usize) -> Option<BTreeSe
         }
         for call in calls_in_select(&select)? {
             let (schema, name) = qualified(&call.funcname);
-            for called in catalog.functions_named(schema, name) {
+            let named = catalog.functions_named(schema, name);
+            for called in named.filter(|f| f.volatility != Volatility::Immutable) {
                 found.extend(reads(called, catalog, depth.checked_sub(1)?)?);
             }
         }
@@ -150,6 +151,17 @@ fn answers(function: &Function, at: usize, catalog: &Catalog, depth: usize) -> b
                 })
             })
         })
+}
+
+/// Whether an expression of a row has a value for every row, whatever its columns hold.
+pub(super) fn is_total_expression(node: &Node, catalog: &Catalog) -> bool {
+    let is_key = |n: &Node| matches!(n.node, Some(NodeEnum::ColumnRef(_)));
+    levels(&selecting(node.clone()), catalog).is_some_and(|levels| {
+        levels.iter().all(|level| {
+            expressions(level)
+                .is_some_and(|all| all.iter().all(|n| is_total(n, &is_key, catalog, DEPTH)))
+        })
+    })
 }
 
 /// Whether an expression has a value for every row and every key; sub-selects are looked at as levels of their own.

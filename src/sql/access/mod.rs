@@ -1,15 +1,17 @@
 //! How a statement or a policy narrows, joins and orders each table it reads: the raw material of index candidates.
 
-use super::scope::free_columns;
+mod named;
+mod scope;
+
+pub use named::{deleted_from, tables};
+
 use super::tree::{
-    IntoNode, Unreadable, all_of, column_path, conjuncts, disjuncts, is_equality, is_literal,
-    parse_expression, parse_statement, parts, print_expression, qualified, string,
+    IntoNode, Unreadable, all_of, conjuncts, disjuncts, parse_expression, parse_statement, parts,
 };
-use crate::model::{Catalog, Name, Table};
-use pg_query::protobuf::{
-    AExprKind, BoolExprType, ColumnRef, JoinType, SelectStmt, SortByDir, SortByNulls, SubLink,
-};
+use crate::model::{Catalog, Name};
+use pg_query::protobuf::{JoinType, SelectStmt, SubLink};
 use pg_query::{Node, NodeEnum};
+use scope::Scope;
 
 /// One appearance of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,58 +113,6 @@ pub fn of_policy(
     }
     visit_sublinks(&root, catalog, &mut found);
     Ok(found)
-}
-
-/// The table a DELETE deletes from, those inside CTEs too.
-pub fn deleted_from(sql: &str, catalog: &Catalog) -> Vec<Name> {
-    fn visit(node: &NodeEnum, catalog: &Catalog, found: &mut Vec<Name>) {
-        let with = match node {
-            NodeEnum::DeleteStmt(delete) => {
-                if let Some(range) = &delete.relation
-                    && let Some((name, _)) = catalog.resolve(&range.schemaname, &range.relname)
-                {
-                    found.push(name.clone());
-                }
-                &delete.with_clause
-            }
-            NodeEnum::SelectStmt(select) => &select.with_clause,
-            _ => return,
-        };
-        for cte in with.iter().flat_map(|w| &w.ctes) {
-            if let Some(NodeEnum::CommonTableExpr(cte)) = &cte.node
-                && let Some(inner) = cte.ctequery.as_ref().and_then(|q| q.node.as_ref())
-            {
-                visit(inner, catalog, found);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    if let Ok(statement) = parse_statement(sql) {
-        visit(&statement, catalog, &mut found);
-    }
-    found
-}
-
-/// The tables a statement names, and those that the bodies of the functions it calls name. Empty where it cannot be read.
-pub fn tables(sql: &str, catalog: &Catalog) -> Vec<Name> {
-    let Ok(parsed) = pg_query::parse(sql, 0) else {
-        return Vec::new();
-    };
-    let resolve = |dotted: &String| {
-        let (schema, name) = dotted.rsplit_once('.').unwrap_or(("", dotted));
-        catalog.resolve(schema, name).map(|(name, _)| name.clone())
-    };
-    let mut found: Vec<Name> = parsed.tables().iter().filter_map(resolve).collect();
-    for dotted in parsed.functions() {
-        let (schema, name) = dotted.rsplit_once('.').unwrap_or(("", &dotted));
-        for function in catalog.functions_named(schema, name) {
-            // Recursive functions exist; a body is looked at for its tables alone.
-            if let Ok(body) = pg_query::parse(&function.body, 0) {
-                found.extend(body.tables().iter().filter_map(resolve));
-            }
-        }
-    }
-    found
 }
 
 /// The accesses of a function's body, where it is one SELECT.
@@ -297,178 +247,6 @@ fn visit_sublinks(node: &Node, catalog: &Catalog, found: &mut Vec<Access>) {
     }
     for part in parts(node).unwrap_or_default() {
         visit_sublinks(&part, catalog, found);
-    }
-}
-
-/// The tables of one FROM clause, by alias.
-struct Scope<'a> {
-    relations: Vec<(String, Name)>,
-    catalog: &'a Catalog,
-}
-
-impl Scope<'_> {
-    fn table(&self, at: usize) -> Option<&Table> {
-        self.catalog.table(&self.relations.get(at)?.1)
-    }
-
-    /// The relation and name of a plain column, a cast to another type not being one.
-    fn column(&self, node: &Node) -> Option<(usize, String)> {
-        let Some(NodeEnum::ColumnRef(reference)) = &node.node else {
-            return None;
-        };
-        let path = column_path(reference);
-        let column = (*path.last()?).to_owned();
-        let mut at = self.relations.iter().enumerate().filter(|(i, (alias, _))| {
-            let known = self.table(*i).is_some_and(|t| t.column(&column).is_some());
-            known && (path.len() == 1 || path.iter().rev().nth(1) == Some(&alias.as_str()))
-        });
-        let (first, _) = at.next()?;
-        at.next().is_none().then_some((first, column))
-    }
-
-    fn classify(&self, condition: &Node, own: &mut [Access]) {
-        if let Some((at, predicate)) = self.predicate(condition)
-            && let Some(access) = own.get_mut(at)
-        {
-            if predicate.equality {
-                push(&mut access.equals, &predicate.column);
-            }
-            access.predicates.push(predicate);
-            return;
-        }
-        let Some(NodeEnum::AExpr(e)) = &condition.node else {
-            if let Some(NodeEnum::SubLink(link)) = &condition.node
-                && let Some((at, column)) = link.testexpr.as_deref().and_then(|t| self.column(t))
-            {
-                own.get_mut(at)
-                    .into_iter()
-                    .for_each(|a| push(&mut a.equals, &column));
-            }
-            return;
-        };
-        let (_, operator) = qualified(&e.name);
-        let equality = matches!(e.kind(), AExprKind::AexprIn) && operator == "="
-            || matches!(e.kind(), AExprKind::AexprOp | AExprKind::AexprOpAny)
-                && is_equality(&e.name);
-        let range = matches!(e.kind(), AExprKind::AexprBetween)
-            || e.kind() == AExprKind::AexprOp && matches!(operator, "<" | "<=" | ">" | ">=");
-        let (Some(left), Some(right)) = (e.lexpr.as_deref(), e.rexpr.as_deref()) else {
-            return;
-        };
-        for (side, other) in [(left, right), (right, left)] {
-            let Some((at, column)) = self.column(side) else {
-                continue;
-            };
-            let joined = self.depends(other);
-            let Some(access) = own.get_mut(at) else {
-                continue;
-            };
-            match (equality, range, joined) {
-                (true, _, Some(false)) => push(&mut access.equals, &column),
-                (true, _, Some(true)) => push(&mut access.joins, &column),
-                (_, true, Some(false)) => push(&mut access.ranges, &column),
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether an expression needs a row of this FROM clause; `None` where it is not understood.
-    fn depends(&self, node: &Node) -> Option<bool> {
-        let free = free_columns(node, self.catalog)?;
-        Some(free.iter().any(|path| {
-            let reference = ColumnRef {
-                fields: path.iter().map(|p| string(p)).collect(),
-                ..Default::default()
-            };
-            self.column(&NodeEnum::ColumnRef(reference).into_node())
-                .is_some()
-        }))
-    }
-
-    fn predicate(&self, condition: &Node) -> Option<(usize, Predicate)> {
-        let (operand, equality) = match condition.node.as_ref()? {
-            NodeEnum::NullTest(test) => (test.arg.as_deref()?, false),
-            NodeEnum::AExpr(e) if e.kind() == AExprKind::AexprOp && is_equality(&e.name) => {
-                let (left, right) = (e.lexpr.as_deref()?, e.rexpr.as_deref()?);
-                if is_literal(right) {
-                    (left, true)
-                } else if is_literal(left) {
-                    (right, true)
-                } else {
-                    return None;
-                }
-            }
-            NodeEnum::ColumnRef(_) => (condition, false),
-            NodeEnum::BoolExpr(e) if e.boolop() == BoolExprType::NotExpr => {
-                (e.args.first()?, false)
-            }
-            _ => return None,
-        };
-        let (at, column) = self.column(operand)?;
-        let text = print_expression(&bare(condition, &column)).ok()?;
-        Some((
-            at,
-            Predicate {
-                column,
-                text,
-                equality,
-            },
-        ))
-    }
-
-    fn order(&self, sort: &[Node], own: &mut [Access]) {
-        let mut keys: Vec<(usize, OrderKey)> = Vec::new();
-        for node in sort {
-            let Some(NodeEnum::SortBy(by)) = &node.node else {
-                return;
-            };
-            let Some((at, column)) = by.node.as_deref().and_then(|n| self.column(n)) else {
-                return;
-            };
-            let descending = by.sortby_dir() == SortByDir::SortbyDesc;
-            let nulls_first = match by.sortby_nulls() {
-                SortByNulls::SortbyNullsFirst => true,
-                SortByNulls::SortbyNullsLast => false,
-                _ => descending,
-            };
-            keys.push((
-                at,
-                OrderKey {
-                    column,
-                    descending,
-                    nulls_first,
-                },
-            ));
-        }
-        let Some((first, _)) = keys.first() else {
-            return;
-        };
-        if keys.iter().all(|(at, _)| at == first)
-            && let Some(access) = own.get_mut(*first)
-        {
-            access.order = keys.into_iter().map(|(_, key)| key).collect();
-        }
-    }
-}
-
-/// The same condition with its column unqualified: an index predicate knows only its own table.
-fn bare(condition: &Node, column: &str) -> Node {
-    let mut copy = condition.clone();
-    fn visit(node: &mut Node, column: &str) {
-        if let Some(NodeEnum::ColumnRef(reference)) = &mut node.node {
-            reference.fields = vec![string(column)];
-        }
-        for part in super::tree::parts_mut(node).unwrap_or_default() {
-            visit(part, column);
-        }
-    }
-    visit(&mut copy, column);
-    copy
-}
-
-fn push(list: &mut Vec<String>, column: &str) {
-    if !list.iter().any(|c| c == column) {
-        list.push(column.to_owned());
     }
 }
 
