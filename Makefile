@@ -41,5 +41,5 @@ docs: deps ## generate docs/*.md and the crate documentation anew
 bench: deps ## benchmarks of dbtune's own hot paths
 	cargo bench $(CARGO_FLAGS)
 
-bench-apply: deps ## apply and rollback under fire: hundreds of kills, crashes, a full disk, writers' latencies
-	cargo test --test it $(CARGO_FLAGS) migrate_harness -- --ignored --nocapture --test-threads=1
+bench-apply: deps ## the long tests of apply and rollback: kills, crashes, a full disk, what writers feel
+	cargo test --release --test it $(CARGO_FLAGS) migrate_harness:: -- --ignored --nocapture --test-threads 1
