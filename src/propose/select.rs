@@ -9,9 +9,9 @@ use crate::model::{Gap, IndexSpec, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A loss smaller than this share of a query's cost is not missed.
-const NOT_MISSED: f64 = 0.02;
+const NOT_MISSED: f64 = 0.05;
 /// A query must get cheaper by this share for an index to be made for it.
-const WORTH_IT: f64 = 0.10;
+const WORTH_IT: f64 = 0.15;
 /// Draws planned for each query: big and small tenants are both among them.
 const DRAWS: usize = 3;
 

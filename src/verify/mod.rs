@@ -1,5 +1,6 @@
 //! Proves that a change keeps every persona's rows: those it sees, and those it may write.
 
+mod level;
 mod read;
 mod show;
 mod subject;
@@ -98,7 +99,9 @@ pub async fn verify(
     };
     let mut found = Visibility::default();
     let subjects = subject::find(&sides, &mut found.gaps).await?;
-    if !options.writes {
+    if options.writes {
+        level::level(&sides).await?;
+    } else {
         found.gaps.push(Gap {
             what: "writable rows".to_owned(),
             why: "writes are tried only on clones that dbtune made".to_owned(),

@@ -228,9 +228,11 @@ async fn who_may_not_clone_is_told_what_to_grant() {
     let make = "do $$ begin create role tenants_reader login; exception when duplicate_object then null; end $$";
     client.batch_execute(make).await.unwrap();
     drop(client);
-    let target =
-        dbtune::db::Target::resolve(Some(&db.url_as("tenants_reader")), &std::collections::BTreeMap::default())
-            .unwrap();
+    let target = dbtune::db::Target::resolve(
+        Some(&db.url_as("tenants_reader")),
+        &std::collections::BTreeMap::default(),
+    )
+    .unwrap();
     let session = maintenance(&target).await.unwrap();
     let error = clone_database(&session, &db.name, "dbtune_clone_no")
         .await

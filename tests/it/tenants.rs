@@ -60,7 +60,11 @@ pub(crate) async fn database(label: &str) -> (Db, Target) {
     let client = db.client().await;
     let sql = format!("alter database \"{}\" owner to tenants_owner", db.name);
     client.batch_execute(&sql).await.unwrap();
-    let target = Target::resolve(Some(&db.url_as("tenants_owner")), &std::collections::BTreeMap::default()).unwrap();
+    let target = Target::resolve(
+        Some(&db.url_as("tenants_owner")),
+        &std::collections::BTreeMap::default(),
+    )
+    .unwrap();
     (db, target)
 }
 
