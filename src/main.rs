@@ -1,14 +1,12 @@
 //! Parses arguments, runs one command, prints one report, returns one exit code.
 
-use clap::Parser;
 use dbtune::cli::{self, Cli, Context, Progress};
 use dbtune::report::Style;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Usage errors end here with code 2, as clap does it.
-    let cli = Cli::parse();
+    let cli = Cli::from_arguments();
     let context = Context {
         progress: Progress::new(cli.global.quiet),
         env: std::env::vars().collect(),

@@ -1,12 +1,12 @@
 //! `dbtune apply`
 
-use super::Context;
 use super::duration::duration;
 use super::migrating::{self, Teller};
-use crate::db::Blocker;
-use crate::migrate::{self, Folder, Forward, Layout, Options, Outcome, Preview};
+use super::{CANNOT, Context, Failure};
+use crate::db::{Blocker, Target};
+use crate::migrate::{self, Folder, Forward, Layout, Options, Outcome, Preview, Proof, State};
 use crate::model::{Block, Cell, Grid, Report, Tone};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Apply pending migrations without stopping writers
@@ -32,6 +32,9 @@ pub struct Args {
     /// Accept pending versions older than the newest applied one
     #[arg(long)]
     pub out_of_order: bool,
+    /// Apply policy rewrites that `dbtune verify` has not checked
+    #[arg(long)]
+    pub unverified: bool,
     /// Pause while a replica is further behind than this
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_replica_lag: Option<Duration>,
@@ -89,6 +92,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
             .map_err(|s| migrating::failure(&s))?;
         return Ok(planned(&preview));
     }
+    if !args.unverified {
+        demand_proof(&target, &folder, &dir, args.to).await?;
+    }
     options.interrupt = migrating::interrupt()?;
     let mut teller = Teller::new(&context.progress, "apply", args.shared.audit_log.as_deref())?;
     let ended = migrate::apply(&target, &folder, &options, &mut |e| teller.tell(e)).await;
@@ -97,6 +103,38 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     report.summary = summary(&outcome);
     report.next = (!outcome.done.is_empty()).then(|| "dbtune status".to_owned());
     Ok(report)
+}
+
+/// A policy rewrite is applied only after the visibility check has passed.
+async fn demand_proof(
+    target: &Target,
+    folder: &Folder,
+    dir: &Path,
+    to: Option<i64>,
+) -> anyhow::Result<()> {
+    let status = migrate::status(target, folder)
+        .await
+        .map_err(|s| migrating::failure(&s))?;
+    let pending: Vec<i64> = status
+        .lines
+        .iter()
+        .filter(|l| l.state == State::Pending && to.is_none_or(|to| l.version <= to))
+        .map(|l| l.version)
+        .collect();
+    let missing = Proof::read(dir).missing(folder, &pending);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow::Error::new(Failure {
+        code: CANNOT,
+        message: format!(
+            "{} policy rewrite(s) have not passed the visibility check: {}\n  \
+             Run dbtune verify --migrations {} first; --unverified applies them without.",
+            missing.len(),
+            missing.join(", "),
+            dir.display()
+        ),
+    }))
 }
 
 fn summary(outcome: &Outcome) -> String {

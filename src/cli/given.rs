@@ -24,10 +24,9 @@ impl Context {
         let mut settings = Settings::parse(&path.display().to_string(), &text)?;
         // Paths in the file are meant from where the file is.
         let folder = path.parent().unwrap_or(Path::new(""));
-        for path in [&mut settings.migrations, &mut settings.workload] {
-            if let Some(path) = path {
-                *path = folder.join(&*path);
-            }
+        let paths = [&mut settings.migrations, &mut settings.workload];
+        for path in paths.into_iter().flatten() {
+            *path = folder.join(&*path);
         }
         Ok(settings)
     }

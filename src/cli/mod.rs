@@ -40,6 +40,13 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// From the process's arguments. A usage error ends the process with code 2, help and version with 0.
+    pub fn from_arguments() -> Self {
+        Self::parse()
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// Database to work on: a URL or `keyword=value` pairs [default: `DATABASE_URL`, then the PG* variables]

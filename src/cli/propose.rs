@@ -85,7 +85,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     } else {
         write(&folder, layout, &catalog, &advice.proposals)?
     };
-    let mut report = report(&catalog, advice);
+    let mut report = report(&catalog, &advice);
     if !written.is_empty() {
         if let Some(limit) = layout.cannot() {
             report.blocks.push(Block::Text(limit.to_owned()));
@@ -97,9 +97,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
             Layout::Sqlx => String::new(),
             _ => format!(" --layout {}", args.layout),
         };
-        report.next = Some(format!(
-            "dbtune apply --migrations {folder}{named} --dry-run"
-        ));
+        report.next = Some(format!("dbtune verify --migrations {folder}"));
     }
     Ok(report)
 }
@@ -223,7 +221,7 @@ async fn make_clone(
     }
 }
 
-fn report(catalog: &Catalog, advice: Advice) -> Report {
+fn report(catalog: &Catalog, advice: &Advice) -> Report {
     let mut report = Report::new("propose", summary(&advice.proposals));
     for (number, proposal) in advice.proposals.iter().enumerate() {
         report

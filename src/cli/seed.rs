@@ -32,13 +32,12 @@ pub struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
     let session = context.connect("seed").await?;
     let mut gaps = Vec::new();
-    let spec = match &args.spec {
-        Some(path) => Spec::parse(&read(path)?, &path.display().to_string())?,
-        None => {
-            let derived = seed::derive_from(&session, args.rows, args.seed).await?;
-            gaps = derived.gaps;
-            derived.spec
-        }
+    let spec = if let Some(path) = &args.spec {
+        Spec::parse(&read(path)?, &path.display().to_string())?
+    } else {
+        let derived = seed::derive_from(&session, args.rows, args.seed).await?;
+        gaps = derived.gaps;
+        derived.spec
     };
     let options = seed::Options {
         scale: args.scale,

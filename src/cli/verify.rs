@@ -2,10 +2,13 @@
 
 use super::Context;
 use super::duration::duration;
+use super::migrating::refused;
 use super::paired::on_pair;
 use crate::db::{Defaults, Limits, Session, Target, resolve};
-use crate::model::{Gap, Persona, Report};
+use crate::migrate::{Folder, Proof};
+use crate::model::{Gap, Outcome, Persona, Report};
 use crate::verify::{Options, Visibility, report, verify};
+use anyhow::Context as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,7 +77,21 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
                 remedy: Some("dbtune propose".to_owned()),
             });
         }
-        Ok(report(&found))
+        let mut report = report(&found);
+        if report.outcome == Outcome::Pass && applied > 0 {
+            let folder = Folder::read(&migrations).map_err(|p| refused(&p))?;
+            let proven =
+                Proof::add(&migrations, &folder, chrono::Utc::now()).with_context(|| {
+                    format!("could not note the result in {}", migrations.display())
+                })?;
+            if proven > 0 {
+                report.next = Some(format!(
+                    "dbtune apply --migrations {}",
+                    migrations.display()
+                ));
+            }
+        }
+        Ok(report)
     })
     .await
 }

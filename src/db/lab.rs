@@ -22,7 +22,8 @@ pub struct Workbench {
     /// Leaf partitions of each partitioned table.
     leaves: BTreeMap<Name, Vec<Name>>,
     timeout: Duration,
-    next: u64,
+    /// Without HypoPG: the real indexes that stand for pretended ones, by handle.
+    made: BTreeMap<u64, Name>,
 }
 
 impl Workbench {
@@ -55,7 +56,7 @@ impl Workbench {
             hypopg,
             leaves: leaves(catalog),
             timeout,
-            next: 0,
+            made: BTreeMap::new(),
         })
     }
 
@@ -141,14 +142,16 @@ impl Lab for Workbench {
     async fn pretend(&mut self, index: &IndexSpec) -> Result<Pretence> {
         let mut pretence = Pretence::default();
         let Some(schema) = self.hypopg.clone() else {
-            self.next += 1;
-            let name = format!("dbtune_try_{}", self.next);
+            let handle = self.made.len() as u64 + 1;
+            let name = format!("dbtune_try_{handle}");
             let real = IndexSpec {
                 name: name.clone(),
                 ..index.clone()
             };
             self.make(&Change::CreateIndex(real)).await?;
-            pretence.handles.push(self.next);
+            self.made
+                .insert(handle, Name::new(&index.table.schema, &name));
+            pretence.handles.push(handle);
             pretence.names = index_names(&self.session, &index.table, &name).await?;
             return Ok(pretence);
         };
@@ -169,19 +172,16 @@ impl Lab for Workbench {
     async fn forget(&mut self, pretence: &Pretence) -> Result<()> {
         let doing = "forget a hypothetical index";
         for handle in &pretence.handles {
-            let sql = match &self.hypopg {
-                Some(schema) => format!(
+            let sql = if let Some(schema) = &self.hypopg {
+                format!(
                     "select {}.hypopg_drop_index({handle})",
                     quote::ident(schema)
-                ),
-                None => {
-                    let names: Vec<String> =
-                        pretence.names.iter().map(|n| quote::ident(n)).collect();
-                    format!(
-                        "drop index if exists {}",
-                        names.first().cloned().unwrap_or_default()
-                    )
-                }
+                )
+            } else {
+                let Some(name) = self.made.get(handle) else {
+                    continue;
+                };
+                ddl::drop_index(name, ddl::Build::Plain)
             };
             self.session.execute(doing, &sql).await?;
         }

@@ -1,6 +1,7 @@
 //! From proposals to migration files.
 
 use super::plan::GROUP;
+use super::proof;
 use crate::model::{Catalog, Change, IndexSpec, Migration, Name, Proposal, Script, TableKind};
 use crate::sql::ddl::{self, Build};
 
@@ -56,7 +57,15 @@ impl Files {
         let up: Vec<String> = changes.iter().flat_map(|c| ddl::statements(c)).collect();
         let inverse = changes.iter().rev().map(|c| c.inverse());
         let down: Vec<String> = inverse.flat_map(|c| ddl::statements(&c)).collect();
-        self.push(slug, script(why, &up), script("", &down));
+        let rewrites = changes
+            .iter()
+            .any(|c| matches!(c, Change::ReplacePolicy { .. }));
+        let mark = if rewrites { proof::MARK } else { "" };
+        self.push(
+            slug,
+            script(&format!("{mark}{why}"), &up),
+            script("", &down),
+        );
         changes.clear();
     }
 

@@ -152,7 +152,7 @@ async fn by_plan<L: Lab>(
     for policy in policies {
         advice
             .proposals
-            .extend(report::by_rule(catalog, policy, &trial));
+            .extend(report::by_rule(catalog, &policy, &trial));
     }
     Ok(())
 }

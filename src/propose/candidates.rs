@@ -7,6 +7,7 @@ use super::policies::Reads;
 use crate::model::{Catalog, Column, IndexKey, IndexSpec, Name, Table, TableKind};
 use crate::sql::access::{Access, OrderKey, Predicate};
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 /// Smaller tables are read whole faster than through an index.
 pub const SMALL_TABLE_ROWS: f64 = 1_000.0;
@@ -259,7 +260,8 @@ fn spec(table: &Name, shape: Shape) -> IndexSpec {
     let mut name = words.join("_");
     // Two partial indexes on the same keys differ in their predicate alone.
     if let Some(predicate) = &shape.predicate {
-        name.push_str(&format!("_{:04x}", checksum(predicate)));
+        // Writing to a string cannot fail.
+        let _ = write!(name, "_{:04x}", checksum(predicate));
     }
     while name.len() > 59 {
         name.pop();

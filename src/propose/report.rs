@@ -165,7 +165,7 @@ fn of_policy(
 /// is left alone: with the bare call the planner uses the index and knows how many rows to expect.
 pub(super) fn by_rule(
     catalog: &Catalog,
-    policy: Rewritable,
+    policy: &Rewritable,
     trial: &Trial<'_>,
 ) -> Option<Proposal> {
     // A set of keys rests on sizes and on the other policies: only a run shows whether it helps.
@@ -198,7 +198,7 @@ pub(super) fn by_rule(
     }
     let mut functions = BTreeSet::new();
     Some(of_policy(
-        &policy,
+        policy,
         form,
         trial,
         &[],

@@ -13,14 +13,12 @@ pub struct Unreadable(pub String);
 /// Parses one scalar expression.
 pub fn parse_expression(text: &str) -> Result<Node, Unreadable> {
     let mut select = parse_select(&format!("select {text}"))?;
-    let target = match (select.target_list.len(), select.target_list.pop()) {
-        (
-            1,
-            Some(Node {
-                node: Some(NodeEnum::ResTarget(target)),
-            }),
-        ) => target,
-        _ => return Err(Unreadable("not one expression".to_owned())),
+    let only = select.target_list.len() == 1;
+    let Some(Node {
+        node: Some(NodeEnum::ResTarget(target)),
+    }) = select.target_list.pop().filter(|_| only)
+    else {
+        return Err(Unreadable("not one expression".to_owned()));
     };
     if select.from_clause.is_empty() && select.where_clause.is_none() && target.name.is_empty() {
         target

@@ -1,6 +1,6 @@
 //! The clinic platform that the demo tunes: what the repository holds, carried inside the binary.
 
-use super::super::{Context, migrating, seed as seeding};
+use crate::cli::{Context, migrating, seed as seeding};
 use crate::config::parse_workload;
 use crate::db::throwaway::Throwaway;
 use crate::db::{Session, Target};

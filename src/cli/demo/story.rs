@@ -1,7 +1,7 @@
 //! What the demo tells: a line a stage while it runs, and a report at the end.
 
-use super::super::Context;
 use crate::bench::{self, Gate, Judged};
+use crate::cli::Context;
 use crate::model::{Block, Cell, Finding, Grid, Outcome, Report, Severity, Tone};
 use crate::propose::Advice;
 use crate::verify::{self, Visibility};

@@ -163,16 +163,17 @@ impl Scope<'_> {
 /// The same condition with its column unqualified: an index predicate knows only its own table.
 fn bare(condition: &Node, column: &str) -> Node {
     let mut copy = condition.clone();
-    fn visit(node: &mut Node, column: &str) {
-        if let Some(NodeEnum::ColumnRef(reference)) = &mut node.node {
-            reference.fields = vec![string(column)];
-        }
-        for part in crate::sql::tree::parts_mut(node).unwrap_or_default() {
-            visit(part, column);
-        }
-    }
-    visit(&mut copy, column);
+    unqualify(&mut copy, column);
     copy
+}
+
+fn unqualify(node: &mut Node, column: &str) {
+    if let Some(NodeEnum::ColumnRef(reference)) = &mut node.node {
+        reference.fields = vec![string(column)];
+    }
+    for part in crate::sql::tree::parts_mut(node).unwrap_or_default() {
+        unqualify(part, column);
+    }
 }
 
 pub(super) fn push(list: &mut Vec<String>, column: &str) {
