@@ -93,11 +93,13 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         let folder = folder.display();
         let files = written.len();
         report.summary = format!("{} {files} files in {folder}/.", report.summary);
-        let named = match layout {
-            Layout::Sqlx => String::new(),
-            _ => format!(" --layout {}", args.layout),
-        };
-        report.next = Some(format!("dbtune verify --migrations {folder}"));
+        report.next = Some(match layout {
+            Layout::Sqlx => format!("dbtune verify --migrations {folder}"),
+            _ => format!(
+                "dbtune apply --migrations {folder} --layout {} --dry-run",
+                args.layout
+            ),
+        });
     }
     Ok(report)
 }

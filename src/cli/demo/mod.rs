@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, short, value_name = "DIR", default_value = "dbtune-demo")]
     output: PathBuf,
     /// How long to measure before against after
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::duration::duration)]
+    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = super::duration::duration)]
     duration: Duration,
     /// Leave the server running, with the tuning applied, and print how to connect and how to remove it
     #[arg(long)]
@@ -221,7 +221,7 @@ async fn compare(
         let mut task = context.progress.start("verify", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
         let options = verify::Options {
-            timeout: Duration::from_secs(30),
+            timeout: 2 * PATIENCE,
             writes: true,
         };
         let seen = verify::verify(
