@@ -87,7 +87,7 @@ impl IntoNode for NodeEnum {
 }
 
 /// The direct parts of an expression, or `None` for a kind of node that is not understood: whoever
-/// asks must then leave the expression alone. A sub-select's own parts are not among them; see [`selects_mut`].
+/// asks must then leave the expression alone. A sub-select's own parts are not among them; see [`subselect_mut`].
 pub fn parts_mut(node: &mut Node) -> Option<Vec<&mut Node>> {
     fn some<'a>(boxes: impl IntoIterator<Item = &'a mut Option<Box<Node>>>) -> Vec<&'a mut Node> {
         boxes.into_iter().filter_map(Option::as_deref_mut).collect()

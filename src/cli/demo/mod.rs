@@ -116,8 +116,7 @@ async fn tune(
         limits,
         gate: Gate::new(10.0, workload.queries.len(), limits.statement),
     };
-    let (judged, visibility) = compare(effort, context, folder, owner, &workload).await?;
-    story.compared(&judged, &visibility);
+    let (judged, visibility) = compare(effort, context, folder, owner, &workload, story).await?;
     there_and_back(args, context, folder, base, owner, &catalog, story).await?;
     Ok(story.end(&args.output, &advice, (&judged, &effort.gate), &visibility))
 }
@@ -211,6 +210,7 @@ async fn compare(
     folder: &Path,
     owner: &Target,
     workload: &Workload,
+    story: &mut Story<'_>,
 ) -> anyhow::Result<(Judged, Visibility)> {
     on_pair(context, owner, folder, async |pair, _| {
         let mut task = context.progress.start("bench", 0);
@@ -218,6 +218,8 @@ async fn compare(
         let measured =
             measure_pair(pair.before(), pair.after(), workload, effort, &mut note).await?;
         drop(task);
+        let judged = judge(&measured, &effort.gate, true);
+        story.measured(&judged);
         let mut task = context.progress.start("verify", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
         let options = verify::Options {
@@ -232,7 +234,9 @@ async fn compare(
             &mut note,
         )
         .await?;
-        Ok((judge(&measured, &effort.gate, true), seen))
+        drop(task);
+        story.verified(&seen);
+        Ok((judged, seen))
     })
     .await
 }

@@ -58,8 +58,11 @@ impl<'a> Story<'a> {
         ));
     }
 
-    pub(super) fn compared(&mut self, judged: &Judged, visibility: &Visibility) {
+    pub(super) fn measured(&mut self, judged: &Judged) {
         self.step(&format!("Bench: {}", bench::summary(&judged.comparisons)));
+    }
+
+    pub(super) fn verified(&mut self, visibility: &Visibility) {
         self.step(&format!("Verify: {}", verify::report(visibility).summary));
     }
 

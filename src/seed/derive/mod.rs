@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How much smaller a table is than those that refer to it.
 const FAN_OUT: u64 = 10;
 
-/// What [`derive`] found.
+/// What [`derive()`] found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Derived {
     pub spec: Spec,
@@ -20,7 +20,7 @@ pub struct Derived {
     pub gaps: Vec<Gap>,
 }
 
-/// Reads the database's tables and derives a specification; see [`derive`].
+/// Reads the database's tables and derives a specification; see [`derive()`].
 pub async fn derive_from(session: &Session, rows: u64, seed: u64) -> Result<Derived, Error> {
     let shapes = Loader::new(session).shapes().await?;
     if shapes.is_empty() {

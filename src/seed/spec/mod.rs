@@ -18,7 +18,7 @@ pub struct Spec {
     /// Another number gives other data of the same shape.
     #[serde(default)]
     pub seed: u64,
-    /// Word lists for `text`, `array` and `json`, beside the built-in ones (see [`crate::seed::words`]).
+    /// Word lists for `text`, `array` and `json`, beside the built-in ones (see `src/seed/words.rs`).
     #[serde(default)]
     pub lists: BTreeMap<String, Vec<String>>,
     pub tables: Vec<TableSpec>,
@@ -76,7 +76,7 @@ pub enum Generator {
     Turn(Vec<String>),
     /// Number of this child among its parent's, counted from the given one; needs an `each` reference.
     Nth(i64),
-    /// Words with placeholders, see [`crate::seed::template`].
+    /// Words with placeholders, see `src/seed/template.rs`.
     Text(String),
     Paragraph(ParagraphSpec),
     Array(ArraySpec),
