@@ -10,10 +10,13 @@ pub use show::report;
 
 use crate::db::{Error, Limits, Result, Session, Target};
 use crate::model::{Gap, Name, Persona};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use subject::Subject;
+use tokio::sync::Mutex;
 
 /// How thorough, and where.
 #[derive(Clone, Copy, Debug)]
@@ -89,14 +92,7 @@ pub async fn verify(
     options: Options,
     note: &mut dyn FnMut(u64, u64, &str),
 ) -> Result<Visibility> {
-    let sides = Sides {
-        before: Session::connect(before, "verify").await?,
-        after: Session::connect(after, "verify").await?,
-    };
-    let limits = Limits {
-        statement: options.timeout,
-        ..Limits::default()
-    };
+    let sides = Sides::open(before, after).await?;
     let mut found = Visibility::default();
     let subjects = subject::find(&sides, &mut found.gaps).await?;
     if options.writes {
@@ -108,13 +104,57 @@ pub async fn verify(
             remedy: Some("dbtune verify".to_owned()),
         });
     }
-    let total = (subjects.len() * personas.len()) as u64;
-    let mut step = 0;
-    for persona in personas {
+    drop(sides);
+    let check = Check {
+        before,
+        after,
+        subjects: &subjects,
+        options,
+        total: (subjects.len() * personas.len()) as u64,
+        told: RefCell::new((0, note)),
+        writing: Mutex::new(()),
+    };
+    let each: Vec<Visibility> = stream::iter(personas)
+        .map(|persona| check.persona(persona))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    for one in each {
+        found.seen.extend(one.seen);
+        found.gaps.extend(one.gaps);
+    }
+    let sampled = found.sampled(options.timeout);
+    found.gaps.extend(sampled);
+    Ok(found)
+}
+
+/// Personas looked at side by side: the side before the change keeps one core busy with a function once a row.
+const AT_ONCE: usize = 2;
+
+/// What the checks of all personas share.
+struct Check<'a> {
+    before: &'a Target,
+    after: &'a Target,
+    subjects: &'a [Subject],
+    options: Options,
+    total: u64,
+    /// Steps done, and whom to tell.
+    told: RefCell<(u64, &'a mut dyn FnMut(u64, u64, &str))>,
+    /// Held by the one that tries writes: two would wait for each other's rows.
+    writing: Mutex<()>,
+}
+
+impl Check<'_> {
+    async fn persona(&self, persona: &Persona) -> Result<Visibility> {
+        let sides = Sides::open(self.before, self.after).await?;
+        let limits = Limits {
+            statement: self.options.timeout,
+            ..Limits::default()
+        };
+        let mut found = Visibility::default();
         let mut subject_to_policies = false;
-        for subject in &subjects {
-            note(step, total, &format!("{} · {}", persona.name, subject.name));
-            step += 1;
+        for subject in self.subjects {
+            self.tell(persona, subject);
             let (b, a) = tokio::join!(
                 subject::guarded(&sides.before, persona, subject, limits),
                 subject::guarded(&sides.after, persona, subject, limits)
@@ -130,12 +170,13 @@ pub async fn verify(
                     limits,
                 };
                 let sample = read::compare(look, &mut found).await?;
-                if options.writes {
+                if self.options.writes {
+                    let _alone = self.writing.lock().await;
                     tries::compare(look, &sample, &mut found).await?;
                 }
             }
         }
-        if !subject_to_policies && !subjects.is_empty() {
+        if !subject_to_policies && !self.subjects.is_empty() {
             found.gaps.push(Gap {
                 what: format!("persona {}", persona.name),
                 why: format!(
@@ -145,10 +186,19 @@ pub async fn verify(
                 remedy: None,
             });
         }
+        Ok(found)
     }
-    let sampled = found.sampled(options.timeout);
-    found.gaps.extend(sampled);
-    Ok(found)
+
+    fn tell(&self, persona: &Persona, subject: &Subject) {
+        let mut told = self.told.borrow_mut();
+        let (step, note) = &mut *told;
+        note(
+            *step,
+            self.total,
+            &format!("{} · {}", persona.name, subject.name),
+        );
+        *step += 1;
+    }
 }
 
 impl Visibility {
@@ -180,6 +230,15 @@ impl Visibility {
 struct Sides {
     before: Session,
     after: Session,
+}
+
+impl Sides {
+    async fn open(before: &Target, after: &Target) -> Result<Self> {
+        Ok(Self {
+            before: Session::connect(before, "verify").await?,
+            after: Session::connect(after, "verify").await?,
+        })
+    }
 }
 
 /// One persona in front of one table.
