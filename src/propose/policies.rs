@@ -2,7 +2,7 @@
 
 use crate::model::{Catalog, Change, Command, Name, Policy, PolicyText, Query};
 use crate::sql::access::{Access, of_function_body, of_policy, of_statement};
-use crate::sql::rewrite::{Companion, Depth, rewrite, rewrite_using};
+use crate::sql::rewrite::{Companion, Depth, Step, rewrite, rewrite_using};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One form of one policy, with what must exist before it.
@@ -12,7 +12,7 @@ pub(super) struct Form {
     pub depth: Option<Depth>,
     pub text: PolicyText,
     pub companions: Vec<Companion>,
-    pub steps: Vec<&'static str>,
+    pub steps: Vec<Step>,
 }
 
 /// A policy that can be written better. The forms go from the one it has now to the one changed most.

@@ -136,18 +136,22 @@ fn of_policy(
             _ => true,
         })
         .collect();
-    let mut reason = policy
-        .forms
-        .get(form)
-        .map(|f| f.steps.join("; "))
-        .unwrap_or_default();
+    let steps = policy.forms.get(form).map(|f| f.steps.as_slice());
+    let steps = steps.unwrap_or_default();
+    let words: Vec<&str> = steps.iter().map(|s| s.words).collect();
+    let mut reason = words.join("; ");
+    let mut rules: Vec<String> = steps
+        .iter()
+        .filter_map(|s| s.rule.map(str::to_owned))
+        .collect();
+    rules.dedup();
     if !is_measured(basis) {
         reason.push_str(" (equivalent by rule; not run, because there was no clone)");
     }
     Proposal {
         slug: slug(&format!("{}_{}", policy.table.name, policy.policy)),
         changes,
-        rules: vec!["per-row-call".to_owned()],
+        rules,
         reason,
         estimates: estimates
             .iter()

@@ -44,3 +44,12 @@ pub(crate) fn example(docs: &str, fence: &str) -> Option<String> {
     let code: Vec<&str> = lines.take_while(|l| *l != "```").collect();
     (!code.is_empty()).then(|| code.join("\n"))
 }
+
+#[test]
+fn every_rewrite_names_a_rule_that_exists() {
+    for step in dbtune::sql::rewrite::STEPS {
+        if let Some(id) = step.rule {
+            assert!(rules::find(id).is_some(), "{id}: {}", step.words);
+        }
+    }
+}

@@ -20,8 +20,6 @@ use pg_query::protobuf::{AExprKind, BoolExprType, FuncCall};
 use pg_query::{Node, NodeEnum};
 use std::collections::BTreeSet;
 
-const STEP: &str = "a test that gives an index no column becomes a set of keys";
-
 /// The values that a column may have: the keys of another table.
 struct Domain {
     column: String,
@@ -57,7 +55,7 @@ pub(super) fn rewrite(
     }
     let beside = rewriter.compared_beside(policy, table);
     if rewriter.visit(node, &beside) {
-        made.steps.push(STEP);
+        made.steps.push(super::step::KEYS);
     }
 }
 

@@ -4,6 +4,7 @@
 //! init-plan, whose value is known before the scan starts.
 
 use super::exists::membership;
+use super::step::{self, Step};
 use super::{Rewritten, function, split};
 use crate::model::Volatility;
 use crate::model::{Catalog, Name};
@@ -31,19 +32,14 @@ pub(super) fn rewrite(node: &mut Node, table: &Name, catalog: &Catalog, made: &m
     let step = match &node.node {
         Some(NodeEnum::SubLink(link)) => from_link(link, catalog),
         Some(NodeEnum::FuncCall(call)) => {
-            function::from_call(call, table, catalog, made).map(|node| {
-                (
-                    node,
-                    "the access function becomes a set, computed once a statement",
-                )
-            })
+            function::from_call(call, table, catalog, made).map(|node| (node, step::FUNCTION))
         }
         _ => None,
     };
-    if let Some((replacement, words)) = step {
+    if let Some((replacement, step)) = step {
         *node = replacement;
-        if !made.steps.contains(&words) {
-            made.steps.push(words);
+        if !made.steps.contains(&step) {
+            made.steps.push(step);
         }
         rewrite_inside(node, table, catalog, made);
     }
@@ -67,19 +63,19 @@ fn rewrite_inside(node: &mut Node, table: &Name, catalog: &Catalog, made: &mut R
     }
 }
 
-fn from_link(link: &SubLink, catalog: &Catalog) -> Option<(Node, &'static str)> {
+fn from_link(link: &SubLink, catalog: &Catalog) -> Option<(Node, Step)> {
     let NodeEnum::SelectStmt(select) = link.subselect.as_ref()?.node.as_ref()? else {
         return None;
     };
     let correlated = !free_in_select(select, catalog)?.is_empty();
     match link.sub_link_type() {
-        SubLinkType::ExistsSublink if correlated => {
-            let words = "the correlated sub-select becomes a set, computed once a statement";
-            match membership(select, catalog) {
-                Some(found) => Some((equals_any_of_select(found.outer, found.set), words)),
-                None => Some((split::tests(select, catalog)?, words)),
-            }
-        }
+        SubLinkType::ExistsSublink if correlated => match membership(select, catalog) {
+            Some(found) => Some((
+                equals_any_of_select(found.outer, found.set),
+                step::CORRELATED,
+            )),
+            None => Some((split::tests(select, catalog)?, step::CORRELATED)),
+        },
         SubLinkType::AnySublink if link.oper_name.is_empty() || is_equality(&link.oper_name) => {
             let test = link.testexpr.as_deref()?;
             if matches!(test.node, Some(NodeEnum::RowExpr(_))) {
@@ -87,16 +83,13 @@ fn from_link(link: &SubLink, catalog: &Catalog) -> Option<(Node, &'static str)> 
             }
             if correlated {
                 let found = membership(&with_condition(select, test, catalog)?, catalog)?;
-                return Some((
-                    equals_any_of_select(found.outer, found.set),
-                    "the correlated sub-select is turned round and becomes a set",
-                ));
+                return Some((equals_any_of_select(found.outer, found.set), step::TURNED));
             }
             let of_the_row = !free_columns(test, catalog)?.is_empty();
             of_the_row.then(|| {
                 (
                     equals_any_of_select(test.clone(), (**select).clone()),
-                    "in (select …) becomes = any(array(select …)), which an index can serve",
+                    step::IN_SELECT,
                 )
             })
         }

@@ -15,11 +15,13 @@ mod membership;
 mod quiet;
 mod shape;
 mod split;
+mod step;
 #[cfg(test)]
 mod tests;
 mod wrap;
 
 pub use function::Companion;
+pub use step::{STEPS, Step};
 
 use super::tree::{Unreadable, parse_expression, print_expression};
 use crate::model::{Catalog, Name, Policy};
@@ -31,8 +33,8 @@ pub struct Rewritten {
     pub expression: String,
     /// Functions the new expression calls and the database does not have yet.
     pub companions: Vec<Companion>,
-    /// What was done, in words, once each.
-    pub steps: Vec<&'static str>,
+    /// What was done, once each.
+    pub steps: Vec<Step>,
 }
 
 /// How far a rewrite goes.
@@ -92,8 +94,7 @@ fn finish(
     catalog: &Catalog,
 ) -> Result<Option<Rewritten>, Unreadable> {
     if wrap::rewrite(&mut node, catalog) {
-        made.steps
-            .push("calls that do not depend on the row are evaluated once a statement");
+        made.steps.push(step::WRAP);
     }
     if made.steps.is_empty() {
         return Ok(None);

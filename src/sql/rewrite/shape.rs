@@ -1,5 +1,6 @@
 //! Tests whose spelling keeps an index away, spelled so that one can serve.
 
+use super::step::{self, Step};
 use super::{Rewritten, array, case, distinct};
 use crate::model::{Catalog, Name, Volatility};
 use crate::sql::scope::worst_volatility;
@@ -8,10 +9,10 @@ use pg_query::{Node, NodeEnum};
 
 /// Rewrites what stands where NULL and false mean the same: under AND and OR only.
 pub(super) fn rewrite(node: &mut Node, table: &Name, catalog: &Catalog, made: &mut Rewritten) {
-    if let Some((replacement, words)) = respelled(node, table, catalog) {
+    if let Some((replacement, step)) = respelled(node, table, catalog) {
         *node = replacement;
-        if !made.steps.contains(&words) {
-            made.steps.push(words);
+        if !made.steps.contains(&step) {
+            made.steps.push(step);
         }
     }
     if let Some(NodeEnum::BoolExpr(e)) = &mut node.node
@@ -23,23 +24,16 @@ pub(super) fn rewrite(node: &mut Node, table: &Name, catalog: &Catalog, made: &m
     }
 }
 
-fn respelled(node: &Node, table: &Name, catalog: &Catalog) -> Option<(Node, &'static str)> {
+fn respelled(node: &Node, table: &Name, catalog: &Catalog) -> Option<(Node, Step)> {
     if worst_volatility(node, catalog) == Volatility::Volatile {
         return None;
     }
     if let Some(NodeEnum::CaseExpr(case)) = &node.node {
-        let words = "case … then true else … becomes or, whose arms an index can serve";
-        return Some((case::alternatives(case, catalog)?, words));
+        return Some((case::alternatives(case, catalog)?, step::CASE));
     }
     if let Some(found) = distinct::comparison(node, table, catalog) {
-        return Some((
-            found,
-            "is not distinct from becomes =, which an index can serve",
-        ));
+        return Some((found, step::DISTINCT));
     }
     let found = array::containment(node, table, catalog)?;
-    Some((
-        found,
-        "= any(array column) becomes @>, which its GIN index can serve",
-    ))
+    Some((found, step::ARRAY))
 }
