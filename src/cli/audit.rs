@@ -1,4 +1,5 @@
 use super::Context;
+use crate::config;
 use crate::db::{read_catalog, read_statements};
 use crate::model::{Catalog, Finding, Gap, Report, Severity, Statements, TableKind};
 use crate::rules::{self, Scope};
@@ -7,9 +8,9 @@ use clap::ValueEnum;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Exit with 1 where a finding is at least this severe
-    #[arg(long, value_enum, default_value = "error", value_name = "SEVERITY")]
-    fail_on: FailOn,
+    /// Exit with 1 where a finding is at least this severe [default: from the configuration, or error]
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    fail_on: Option<FailOn>,
     /// Only objects of this schema; may be given several times
     #[arg(long, value_name = "SCHEMA")]
     schema: Vec<String>,
@@ -19,21 +20,23 @@ pub struct Args {
     /// Not this rule; may be given several times
     #[arg(long, value_name = "RULE")]
     skip: Vec<String>,
-    /// Target of a statement's 95th percentile, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 100.0, value_parser = milliseconds)]
-    slo: f64,
+    /// Target of a statement's 95th percentile, in milliseconds [default: from the configuration, or 100]
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    slo: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FailOn {
+    Never,
     Note,
     Warning,
     Error,
 }
 
-impl From<FailOn> for Severity {
+impl From<FailOn> for config::FailOn {
     fn from(level: FailOn) -> Self {
         match level {
+            FailOn::Never => Self::Never,
             FailOn::Note => Self::Note,
             FailOn::Warning => Self::Warning,
             FailOn::Error => Self::Error,
@@ -54,6 +57,12 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
             bail!("there is no rule `{id}`; `dbtune rules` lists them");
         }
     }
+    let settings = context.settings()?;
+    let fail_on = args
+        .fail_on
+        .map(config::FailOn::from)
+        .or(settings.fail_on)
+        .unwrap_or(config::FailOn::Error);
     let session = context.connect("audit").await?;
     let task = context.progress.start("audit", 0);
     let mut catalog = read_catalog(&session).await?;
@@ -64,11 +73,11 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         schemas: args.schema,
         only: args.only,
         skip: args.skip,
-        slo_ms: args.slo,
+        slo_ms: args.slo.unwrap_or(settings.slo_ms),
     };
     let (findings, gaps) = rules::audit(&catalog, statements.as_ref(), &scope);
     let mut report = report(&catalog, statements.as_ref(), findings, gaps);
-    report.judge_findings(Some(args.fail_on.into()));
+    report.judge_findings(fail_on.severity());
     Ok(report)
 }
 

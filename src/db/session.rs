@@ -204,6 +204,11 @@ fn explain_refusal(target: &Target, error: Error) -> Error {
     if error.sqlstate.is_some() {
         return error;
     }
+    // The driver notices it before the server is asked.
+    if error.message.contains("password missing") {
+        return error
+            .advise("The server wants a password: set PGPASSWORD, or add a line to ~/.pgpass.");
+    }
     let advice = if target.host.starts_with('/') {
         format!(
             "Is the server running, with its socket in {}? Name another in --db, DATABASE_URL or PGHOST.",
