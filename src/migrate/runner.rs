@@ -139,7 +139,10 @@ impl<'a> Runner<'a> {
                 }
                 () = tokio::time::sleep(TICK) => {
                     let looked = look(watch, pid, kill, &mut told, progress);
-                    if let Some(done) = race(&mut work, looked).await {
+                    tokio::pin!(looked);
+                    if let Some(done) = race(&mut work, &mut looked).await {
+                        // Whom it ended is told even where that let the statement finish at once.
+                        let _ = tokio::time::timeout(TICK, looked).await;
                         return done;
                     }
                 }

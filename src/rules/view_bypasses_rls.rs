@@ -21,12 +21,20 @@ rule! {
     /// create view doc_list as select id from doc;
     /// grant select on doc_list to app;
     /// ```
-    /// ```sql,good
+    /// ```sql,good from 15 on
     /// create table doc (id int primary key, owner_id uuid);
     /// alter table doc enable row level security;
     /// create policy own on doc for select to app using (owner_id = (select auth.uid()));
     /// create view doc_list with (security_invoker = true) as select id from doc;
-    /// grant select on doc_list to app;
+    /// grant select on doc, doc_list to app;
+    /// ```
+    /// ```sql,good
+    /// create table doc (id int primary key, owner_id uuid);
+    /// alter table doc enable row level security;
+    /// create policy own on doc for select to app using (owner_id = (select auth.uid()));
+    /// create view doc_list as select id from doc;
+    /// grant select on doc to app;
+    /// alter view doc_list owner to app;
     /// ```
     "view-bypasses-rls" {
         summary: "a view shows rows that its readers' policies would hide",

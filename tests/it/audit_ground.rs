@@ -22,6 +22,14 @@ create function auth.uid() returns uuid language sql stable
 grant usage on schema auth to app, anon;
 ";
 
+// Before 15 a session sends its statistics when a statement ends half a second or more after the last time.
+const FLUSH: &str = "
+do $$ begin
+  perform pg_stat_force_next_flush();
+exception when undefined_function then
+  perform pg_sleep(0.6);
+end $$";
+
 /// A database of its own with [`BASE`] and then `script` in it, statement by statement.
 pub(crate) async fn database(label: &str, script: &str) -> Db {
     let template = server::template("audit_base", &[BASE.to_owned()]).await;
@@ -35,10 +43,7 @@ pub(crate) async fn database(label: &str, script: &str) -> Db {
             "{label}: {statement}: {done:?}"
         );
     }
-    client
-        .batch_execute("select pg_stat_force_next_flush()")
-        .await
-        .unwrap();
+    client.batch_execute(FLUSH).await.unwrap();
     db
 }
 
