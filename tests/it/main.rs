@@ -11,6 +11,7 @@ mod commands;
 mod docs;
 mod layers;
 mod migrate_fire;
+mod migrate_gain;
 mod migrate_ground;
 mod migrate_harness;
 mod migrate_layouts;
