@@ -146,6 +146,8 @@ pub(super) struct Plans {
     pub(super) planned: BTreeMap<String, Planned>,
     /// What could not be planned, and why.
     pub(super) failed: BTreeMap<String, String>,
+    /// How many rows the server believes each table to have.
+    pub(super) rows: BTreeMap<Name, f64>,
 }
 
 impl Plans {
@@ -164,6 +166,20 @@ impl Plans {
                 after: after.cost,
             })
         })
+    }
+
+    pub(super) fn tables(&self) -> BTreeSet<Name> {
+        let planned = self.planned.values();
+        planned.flat_map(|p| p.tables.iter().cloned()).collect()
+    }
+
+    /// Whether the server counted about as many rows of these tables at both moments. Building an index counts them anew,
+    /// and costs follow: no index is to blame for that.
+    fn counts_hold(&self, now: &Self, tables: &BTreeSet<Name>) -> bool {
+        tables
+            .iter()
+            .filter_map(|t| self.rows.get(t).zip(now.rows.get(t)))
+            .all(|(was, is)| *is <= was * WORSE && *was <= is * WORSE)
     }
 
     fn reads(&self, query: &str, found: impl Fn(&Planned) -> bool) -> bool {
@@ -192,8 +208,10 @@ pub(super) fn judge(
         .filter(|r| users.contains(&r.query))
         .collect();
     let still: BTreeSet<String> = start.worse(now).into_iter().map(|r| r.query).collect();
+    let recounted = !start.counts_hold(now, &family.tables);
     let risen: Vec<Rise> = risen
         .iter()
+        .filter(|_| !recounted)
         .filter(|r| still.contains(&r.query))
         .filter(|r| start.reads(&r.query, touches) || now.reads(&r.query, touches))
         .cloned()
@@ -245,7 +263,7 @@ mod tests {
         });
         Plans {
             planned: planned.collect(),
-            failed: BTreeMap::new(),
+            ..Plans::default()
         }
     }
 
@@ -301,6 +319,18 @@ mod tests {
         );
         // A later step made it worse.
         assert_eq!(judged(&start, (&start, &slightly), &worse), Judgement::Used);
+        // The build found that there are more rows than was believed.
+        let counted = |plans: &Plans, rows| Plans {
+            rows: BTreeMap::from([(Name::new("public", "t"), rows)]),
+            ..plans.clone()
+        };
+        let (few, same, many) = (
+            counted(&start, 100.0),
+            counted(&worse, 101.0),
+            counted(&worse, 150.0),
+        );
+        assert_eq!(judged(&few, step, &same), Judgement::Harmful);
+        assert_eq!(judged(&few, step, &many), Judgement::Used);
     }
 
     #[test]

@@ -41,7 +41,8 @@ impl Trial {
             // Planned only, so even a write needs no more than a read-only transaction.
             query.write = false;
         }
-        let start = plans(session, &queries).await;
+        let mut start = plans(session, &queries).await;
+        count_rows(session, &mut start).await;
         Some(Self {
             queries,
             take_back: gain.take_back,
@@ -79,6 +80,7 @@ impl Trial {
         done: &mut Vec<Done>,
     ) -> Result<Vec<Verdict>, Stop> {
         let mut now = self.last.clone();
+        count_rows(&runner.watch, &mut now).await;
         for (query, why) in &now.failed {
             runner.note(format!("{query} could not be planned: {why}"));
         }
@@ -102,6 +104,7 @@ impl Trial {
             if verdict.is_bad() && self.take_back {
                 take_back(runner, table, folder, &mut verdict, done).await?;
                 now = plans(&runner.watch, &self.queries).await;
+                count_rows(&runner.watch, &mut now).await;
             }
             verdicts.push(verdict);
         }
@@ -185,6 +188,15 @@ async fn plans(session: &Session, queries: &[Query]) -> Plans {
         }
     }
     plans
+}
+
+/// A count that cannot be read is left out.
+async fn count_rows(session: &Session, plans: &mut Plans) {
+    for table in plans.tables() {
+        if let Ok(Some(facts)) = session.size_facts(&table, &[]).await {
+            plans.rows.insert(table, facts.rows);
+        }
+    }
 }
 
 async fn plan_query(session: &Session, query: &Query) -> db::Result<Vec<Plan>> {

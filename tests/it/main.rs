@@ -18,6 +18,7 @@ mod migrate_layouts;
 mod migrate_pooler;
 mod migrate_refusals;
 mod migrate_render;
+mod migrate_replica;
 mod migrate_round_trip;
 mod planning;
 mod rule_examples;
