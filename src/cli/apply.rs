@@ -2,9 +2,11 @@
 
 use super::duration::duration;
 use super::migrating::{self, Teller};
-use super::{CANNOT, Context, Failure};
+use super::{CANNOT, Context, Failure, gaining};
 use crate::db::{Blocker, Target};
-use crate::migrate::{self, Folder, Forward, Layout, Options, Outcome, Preview, Proof, State};
+use crate::migrate::{
+    self, Direction, Folder, Forward, Layout, Options, Outcome, Preview, Proof, State,
+};
 use crate::model::{Block, Cell, Grid, Report, Tone};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +40,13 @@ pub struct Args {
     /// Pause while a replica is further behind than this
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_replica_lag: Option<Duration>,
+    /// Queries with their personas, whose plans show what a new index is good for [default: from the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub workload: Option<PathBuf>,
+    /// When all is applied, take back each new index that no plan of the workload uses, or that raised the planner cost
+    /// of a query by more than 10 %; exit code 1 if there was one
+    #[arg(long)]
+    pub verify_gain: bool,
 }
 
 /// What `apply` and `rollback` have in common.
@@ -95,6 +104,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     if !args.unverified {
         demand_proof(&target, &folder, &dir, args.to).await?;
     }
+    let (gain, gap) = gaining::workload(&args, context, &target).await?;
+    options.gain = gain;
     options.interrupt = migrating::interrupt()?;
     let mut teller = Teller::new(&context.progress, "apply", args.shared.audit_log.as_deref())?;
     let ended = migrate::apply(&target, &folder, &options, &mut |e| teller.tell(e)).await;
@@ -102,6 +113,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     let mut report = migrating::report("apply", "applied", &outcome);
     report.summary = summary(&outcome);
     report.next = (!outcome.done.is_empty()).then(|| "dbtune status".to_owned());
+    report.gaps.extend(gap);
+    gaining::add(&mut report, &outcome.verdicts, args.verify_gain);
     Ok(report)
 }
 
@@ -138,7 +151,8 @@ async fn demand_proof(
 }
 
 fn summary(outcome: &Outcome) -> String {
-    match outcome.done.len() {
+    let up = outcome.done.iter().filter(|d| d.direction == Direction::Up);
+    match up.count() {
         0 => "Nothing to apply: the database is up to date.".to_owned(),
         1 => "Applied 1 migration.".to_owned(),
         n => format!("Applied {n} migrations."),

@@ -202,8 +202,11 @@ pub(super) fn report(command: &str, verb: &str, outcome: &Outcome) -> Report {
         let mut grid = Grid::new(&["Migration", "Took"], &["Took"]);
         for done in &outcome.done {
             let took = format!("{:.2} s", done.took.as_secs_f64());
-            grid.rows
-                .push(vec![done.label.as_str().into(), took.into()]);
+            let label = match done.direction {
+                Direction::Down if command == "apply" => format!("{} (taken back)", done.label),
+                _ => done.label.clone(),
+            };
+            grid.rows.push(vec![label.into(), took.into()]);
         }
         report.blocks.push(Block::Table(grid));
     }
@@ -213,6 +216,7 @@ pub(super) fn report(command: &str, verb: &str, outcome: &Outcome) -> Report {
     let done: Vec<serde_json::Value> = outcome
         .done
         .iter()
+        .filter(|d| command != "apply" || d.direction == Direction::Up)
         .map(|d| {
             serde_json::json!({
                 "migration": d.label,

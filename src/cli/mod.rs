@@ -11,6 +11,7 @@ mod bench;
 mod demo;
 mod duration;
 mod exit;
+mod gaining;
 mod given;
 mod migrating;
 mod paired;

@@ -31,7 +31,7 @@ pub use error::{Error, Result};
 pub use explain::{Explain, draw_of, explain};
 pub use lab::Workbench;
 pub use ledger::{Applied, OWN_SCHEMA, SQLX_TABLE, Step, state};
-pub use probe::{IndexFacts, SizeFacts};
+pub use probe::{IndexFacts, IndexFamily, SizeFacts};
 pub use record::AuditLine;
 pub use replication::Slot;
 pub use run::{Execution, Prepared};

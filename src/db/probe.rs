@@ -3,6 +3,7 @@
 use super::{Error, Result, Session};
 use crate::model::Name;
 use crate::sql::quote;
+use std::collections::BTreeSet;
 use tokio_postgres::Row;
 
 /// One index as the catalog has it now.
@@ -17,6 +18,18 @@ pub struct IndexFacts {
     pub partitioned: bool,
     pub bytes: u64,
     pub scans: i64,
+}
+
+/// An index with those of its table's partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexFamily {
+    /// Without schema, as EXPLAIN prints them.
+    pub names: BTreeSet<String>,
+    pub tables: BTreeSet<Name>,
+    /// It guards something: uniqueness, an exclusion, or the identity that replication goes by.
+    pub guards: bool,
+    /// Plans of transactions older than the index leave it alone, and there may be some.
+    pub too_new: bool,
 }
 
 /// How big an index on a table would be.
@@ -49,6 +62,36 @@ impl Session {
     pub async fn index_named(&self, name: &Name) -> Result<Option<IndexFacts>> {
         let sql = format!("{INDEX} where c.oid = to_regclass($1)");
         self.one_index(&sql, &[&quote::name(name)]).await
+    }
+
+    /// The index `name` in the schema of `table`, and at any depth those attached to it; `None` where it is not there.
+    pub async fn index_family(&self, table: &Name, name: &str) -> Result<Option<IndexFamily>> {
+        let rows = self
+            .client()
+            .query(
+                "with recursive family as (
+                   select c.oid from pg_class t join pg_class c on c.relnamespace = t.relnamespace
+                   where t.oid = to_regclass($1) and c.relname = $2 and c.relkind in ('i', 'I')
+                   union all
+                   select p.inhrelid from family f join pg_inherits p on p.inhparent = f.oid)
+                 select c.relname::text, n.nspname::text, t.relname::text,
+                   i.indisunique or i.indisexclusion or i.indisreplident, i.indcheckxmin
+                 from family f join pg_class c on c.oid = f.oid join pg_index i on i.indexrelid = f.oid
+                 join pg_class t on t.oid = i.indrelid join pg_namespace n on n.oid = t.relnamespace",
+                &[&quote::name(table), &name],
+            )
+            .await
+            .map_err(|e| Error::pg(format!("look up index {name}"), &e))?;
+        let mut family = IndexFamily::default();
+        for row in &rows {
+            family.names.insert(get(row, 0)?);
+            family
+                .tables
+                .insert(Name::new(get::<String>(row, 1)?, get::<String>(row, 2)?));
+            family.guards |= get::<bool>(row, 3)?;
+            family.too_new |= get::<bool>(row, 4)?;
+        }
+        Ok((!rows.is_empty()).then_some(family))
     }
 
     async fn one_index(

@@ -8,11 +8,13 @@ use crate::model::Name;
 use crate::sql::ddl::{self, Build};
 use crate::sql::quote;
 use crate::sql::script::{Kind, Statement};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a stopped run goes on cleaning up.
 const LAST_EFFORT: Duration = Duration::from_secs(10);
+const ANALYZE_ATTEMPTS: u32 = 4;
 
 impl Runner<'_> {
     /// Runs the one statement of `task`; the ledger is written by the caller.
@@ -25,13 +27,10 @@ impl Runner<'_> {
                 table,
                 index: Some(index),
                 if_not_exists,
-                expression,
             } => {
                 self.build(task, statement, (table, index), *if_not_exists)
                     .await?;
-                if *expression {
-                    self.analyze(table).await;
-                }
+                self.analyze(task).await;
                 Ok(())
             }
             Kind::DropIndexConcurrently { index, if_exists } => {
@@ -335,15 +334,37 @@ impl Runner<'_> {
         )))
     }
 
-    /// The planner knows nothing of a new expression before its table was analysed.
-    async fn analyze(&mut self, table: &Name) {
-        let sql = format!("analyze {}", quote::name(table));
-        if let Err(error) = self
-            .execute("gather statistics of an expression", &sql)
-            .await
-        {
-            self.note(format!("{error}; run it later: {sql};"));
+    /// Gathers the statistics that an expression index lacks. They can come later, so a failure is a note.
+    pub(super) async fn analyze(&mut self, task: &Task) {
+        let tables: BTreeSet<&Name> = task
+            .statements
+            .iter()
+            .filter_map(|s| s.analyze.as_ref())
+            .collect();
+        for table in tables {
+            let sql = format!("analyze {}", quote::name(table));
+            if let Err(error) = self.patiently(&sql).await {
+                self.note(format!("{error}; run it later: {sql};"));
+            }
         }
+    }
+
+    async fn patiently(&mut self, sql: &str) -> Result<()> {
+        let limit = self.options.lock_timeout;
+        for attempt in 1.. {
+            self.writer.limit_locks(limit, false).await?;
+            let Err(error) = self
+                .execute("gather statistics of an expression", sql)
+                .await
+            else {
+                break;
+            };
+            if attempt == ANALYZE_ATTEMPTS || !gives_way(&error) || self.interrupted() {
+                return Err(error);
+            }
+            self.pause(attempt, &error).await;
+        }
+        Ok(())
     }
 
     async fn pause(&mut self, attempt: u32, error: &Error) {

@@ -7,7 +7,9 @@
 mod check;
 mod event;
 mod files;
+mod gain;
 mod index_step;
+mod judge;
 mod layout;
 mod outcome;
 mod plan;
@@ -23,6 +25,7 @@ mod transaction;
 pub use crate::db::{OWN_SCHEMA, SQLX_TABLE};
 pub use event::{Event, Interrupt, Interrupter};
 pub use files::{Entry, Folder, next_version, write, write_as};
+pub use gain::{Gain, Judgement, Rise, Verdict};
 pub use layout::Layout;
 pub use outcome::{Done, Options, Outcome, Reason, Stop};
 pub use plan::{Back, Direction, Forward, Task};

@@ -1,6 +1,7 @@
 //! How a run is set up and how it ends.
 
 use super::event::Interrupt;
+use super::gain::{Gain, Verdict};
 use super::plan::{Direction, Forward};
 use super::problem::Problem;
 use crate::db;
@@ -25,6 +26,8 @@ pub struct Options {
     pub kill_blockers: bool,
     /// Pause before a step while a replica is further behind than this.
     pub max_replica_lag: Option<Duration>,
+    /// Whose plans show what a new index is good for.
+    pub gain: Option<Gain>,
     pub interrupt: Interrupt,
 }
 
@@ -39,6 +42,7 @@ impl Default for Options {
             now: false,
             kill_blockers: false,
             max_replica_lag: None,
+            gain: None,
             interrupt: Interrupt::never(),
         }
     }
@@ -53,9 +57,11 @@ pub struct Done {
 }
 
 /// A run that did everything it was asked to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     pub done: Vec<Done>,
+    /// On the new indexes, newest first; empty where nobody asked.
+    pub verdicts: Vec<Verdict>,
     /// What a person should know.
     pub notes: Vec<String>,
 }

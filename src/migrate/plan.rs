@@ -261,7 +261,14 @@ pub(super) fn backward(
     }
     let mut chosen: Vec<i64> = Vec::new();
     let mut taken: BTreeSet<i64> = BTreeSet::new();
-    for version in versions.iter().rev() {
+    // What a run left half taken back comes first, wherever it stands.
+    let begun: BTreeSet<i64> = ledger
+        .half_reverted()
+        .filter_map(|s| groups.get(&s.version).copied())
+        .collect();
+    let is_begun = |v: &&i64| groups.get(*v).is_some_and(|g| begun.contains(g));
+    let (first, rest): (Vec<&i64>, Vec<&i64>) = versions.iter().rev().partition(is_begun);
+    for version in first.into_iter().chain(rest) {
         let group = groups.get(version).copied().unwrap_or(*version);
         let wanted = match back {
             Back::All => true,
@@ -282,9 +289,29 @@ pub(super) fn backward(
             "no applied migration has this version",
         ));
     }
+    match downs(folder, ledger, &chosen) {
+        Ok(tasks) if problems.is_empty() => Ok(tasks),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            problems.extend(more);
+            Err(problems)
+        }
+    }
+}
+
+/// What takes these versions back, in their order, whatever was applied after them.
+///
+/// # Errors
+/// Those without a text for it.
+pub(super) fn downs(
+    folder: &Folder,
+    ledger: &Ledger,
+    versions: &[i64],
+) -> Result<Vec<Task>, Vec<Problem>> {
+    let mut problems = Vec::new();
     let mut tasks = Vec::new();
-    for version in chosen {
-        match down(folder, ledger, version) {
+    for version in versions {
+        match down(folder, ledger, *version) {
             Ok(task) => tasks.push(task),
             Err(more) => problems.extend(more),
         }
@@ -297,7 +324,7 @@ pub(super) fn backward(
 }
 
 /// The first version of the files that belong together, where a comment says so.
-fn group_of(text: &str) -> Option<i64> {
+pub(super) fn group_of(text: &str) -> Option<i64> {
     text.lines()
         .find_map(|line| line.strip_prefix(GROUP))
         .and_then(|version| version.trim().parse().ok())

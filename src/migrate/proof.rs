@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 /// The comment line by which a migration asks for the check.
 pub(super) const MARK: &str = "-- dbtune: keeps who sees what; `dbtune verify` proves it, `dbtune apply` asks for the proof\n";
+/// The comment line of an index whose use no plan shows, so that it is not taken for unused.
+pub(super) const UNSEEN: &str =
+    "-- dbtune: serves what no plan shows; `dbtune apply --verify-gain` leaves it\n";
 const FILE: &str = ".dbtune-verified.json";
 
 /// What was checked, by checksum of the up file.

@@ -242,8 +242,8 @@ fn comment(proposal: &Proposal) -> String {
     if let Some(bytes) = proposal.bytes {
         lines.push(format!("Estimated size: {} kB", bytes / 1024));
     }
-    lines
-        .iter()
-        .flat_map(|line| ["-- ", line.as_str(), "\n"])
+    let mark = if proposal.unseen { proof::UNSEEN } else { "" };
+    std::iter::once(mark)
+        .chain(lines.iter().flat_map(|line| ["-- ", line.as_str(), "\n"]))
         .collect()
 }

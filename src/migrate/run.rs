@@ -2,6 +2,8 @@
 
 use super::event::Event;
 use super::files::Folder;
+use super::gain::Verdict;
+use super::judge::Trial;
 use super::outcome::{Done, Options, Outcome, Reason, Stop};
 use super::plan::{self, Back, Direction, Ledger, Task};
 use super::runner::{Progress, Runner, is_lost};
@@ -30,7 +32,15 @@ pub async fn apply(
         let text = format!("{} has no down file: it cannot be taken back", task.label());
         runner.note(text);
     }
-    run(runner, &table, tasks).await
+    let mut trial = Trial::begin(options.gain.as_ref(), &runner.watch, folder, &tasks).await;
+    let mut done = Vec::new();
+    let ran = run(&mut runner, &table, &tasks, &mut done, trial.as_mut()).await;
+    let judged = match (ran, trial) {
+        (Err(stop), _) => Err(stop),
+        (Ok(()), None) => Ok(Vec::new()),
+        (Ok(()), Some(trial)) => trial.judge(&mut runner, &table, folder, &mut done).await,
+    };
+    end(runner, done, judged).await
 }
 
 /// Takes back what was applied, newest first. `folder` may be empty: the ledger holds the texts.
@@ -63,7 +73,9 @@ pub async fn rollback(
             at_once(task);
         }
     }
-    run(runner, &table, tasks).await
+    let mut done = Vec::new();
+    let ran = run(&mut runner, &table, &tasks, &mut done, None).await;
+    end(runner, done, ran.map(|()| Vec::new())).await
 }
 
 /// What [`rollback`] would take back, newest first; changes nothing.
@@ -105,7 +117,7 @@ pub(super) async fn look(writer: &mut Writer) -> db::Result<Ledger> {
     Ok(ledger)
 }
 
-async fn read(writer: &mut Writer, table: Option<&str>) -> db::Result<Ledger> {
+pub(super) async fn read(writer: &mut Writer, table: Option<&str>) -> db::Result<Ledger> {
     let denied = |error: Error| {
         if error.is("42501") {
             error.advise(format!("grant select on {SQLX_TABLE}, and usage on schema dbtune with select on its tables, to the role dbtune connects as."))
@@ -138,14 +150,20 @@ fn at_once(task: &mut Task) {
     task.transaction = task.transaction || task.statements.iter().all(fits);
 }
 
-async fn run(mut runner: Runner<'_>, table: &str, tasks: Vec<Task>) -> Result<Outcome, Stop> {
+/// Runs `tasks` in order and notes in `done` what it did.
+pub(super) async fn run(
+    runner: &mut Runner<'_>,
+    table: &str,
+    tasks: &[Task],
+    done: &mut Vec<Done>,
+    mut trial: Option<&mut Trial>,
+) -> Result<(), Stop> {
     let total = tasks.len();
-    let mut done: Vec<Done> = Vec::new();
-    for (number, task) in (1..).zip(&tasks) {
+    for (number, task) in (1..).zip(tasks) {
         let stopped = runner.options.interrupt.code();
         let ended = match stopped {
             Some(_) => Err((Error::new("go on", "told to stop"), false)),
-            None => one(&mut runner, table, task, (number, total)).await,
+            None => one(runner, table, task, (number, total)).await,
         };
         match ended {
             Ok(took) => done.push(Done {
@@ -154,16 +172,33 @@ async fn run(mut runner: Runner<'_>, table: &str, tasks: Vec<Task>) -> Result<Ou
                 took,
             }),
             Err((error, half_way)) => {
-                let _ = runner.writer.unlock().await;
-                return Err(stop(&runner, task, done, error, half_way));
+                return Err(stop(runner, task, done.clone(), error, half_way));
             }
         }
+        if let Some(trial) = &mut trial {
+            trial.step(&runner.watch, task).await;
+        }
     }
-    runner.writer.unlock().await?;
+    Ok(())
+}
+
+/// Gives the lock back, whatever came of the run.
+async fn end(
+    mut runner: Runner<'_>,
+    done: Vec<Done>,
+    ended: Result<Vec<Verdict>, Stop>,
+) -> Result<Outcome, Stop> {
+    let unlocked = runner.writer.unlock().await;
+    let verdicts = ended?;
+    unlocked?;
     let notes = std::mem::take(&mut runner.notes);
     // Nothing hangs on a polite goodbye.
     let _ = runner.writer.close().await;
-    Ok(Outcome { done, notes })
+    Ok(Outcome {
+        done,
+        verdicts,
+        notes,
+    })
 }
 
 fn stop(runner: &Runner<'_>, task: &Task, done: Vec<Done>, error: Error, half_way: bool) -> Stop {
@@ -230,6 +265,9 @@ async fn one(
     finish(runner, table, task, took)
         .await
         .map_err(|e| (e, false))?;
+    if task.transaction {
+        runner.analyze(task).await;
+    }
     runner.tell(Event::Done {
         label: &label,
         took,

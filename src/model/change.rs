@@ -115,6 +115,9 @@ pub struct Proposal {
     pub bytes: Option<u64>,
     /// How the gain was found: `hypopg`, `clone`, or `none` with the reason among the gaps.
     pub basis: Basis,
+    /// Whether its index works inside functions or for a foreign key, where no plan shows it.
+    #[serde(default)]
+    pub unseen: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -108,6 +108,7 @@ fn of_index(index: &Chosen, trial: &Trial<'_>, estimates: &[Estimate], basis: Ba
             .collect(),
         bytes: Some(index.bytes),
         basis,
+        unseen,
     }
 }
 
@@ -160,6 +161,7 @@ fn of_policy(
             .collect(),
         bytes: None,
         basis,
+        unseen: false,
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Statement {
     pub makes: Option<Object>,
     /// The columns that an index holds; expressions are left out.
     pub index_columns: Vec<String>,
+    /// The table that lacks statistics once it has run: the planner knows nothing of an index's expression before an
+    /// ANALYZE of its table.
+    pub analyze: Option<Name>,
     pub creates_table: Option<Name>,
 }
 
@@ -38,8 +41,6 @@ pub enum Kind {
         /// `None` where the server chooses it.
         index: Option<String>,
         if_not_exists: bool,
-        /// Whether a key is an expression, of which the planner knows nothing before an ANALYZE.
-        expression: bool,
     },
     DropIndexConcurrently {
         index: Name,
@@ -121,6 +122,7 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, Problem> {
             lock: lock::of(node),
             makes: makes(node),
             index_columns: index_columns(node),
+            analyze: analyze(node),
             creates_table: match node {
                 NodeEnum::CreateStmt(s) => Some(relation(s.relation.as_ref())),
                 _ => None,
@@ -192,10 +194,6 @@ fn kind(node: &NodeEnum) -> Kind {
             table: relation(index.relation.as_ref()),
             index: Some(index.idxname.clone()).filter(|n| !n.is_empty()),
             if_not_exists: index.if_not_exists,
-            expression: index
-                .index_params
-                .iter()
-                .any(|p| matches!(&p.node, Some(NodeEnum::IndexElem(e)) if e.expr.is_some())),
         },
         NodeEnum::DropStmt(drop)
             if drop.concurrent && drop.remove_type() == ObjectType::ObjectIndex =>
@@ -250,6 +248,19 @@ fn makes(node: &NodeEnum) -> Option<Object> {
         }),
         _ => None,
     }
+}
+
+/// An index of a partitioned table alone (`ON ONLY`) holds nothing to gather statistics of.
+fn analyze(node: &NodeEnum) -> Option<Name> {
+    let NodeEnum::IndexStmt(index) = node else {
+        return None;
+    };
+    let table = index.relation.as_ref().filter(|r| r.inh)?;
+    index
+        .index_params
+        .iter()
+        .any(|p| matches!(&p.node, Some(NodeEnum::IndexElem(e)) if e.expr.is_some()))
+        .then(|| relation(Some(table)))
 }
 
 fn index_columns(node: &NodeEnum) -> Vec<String> {
@@ -327,7 +338,6 @@ mod tests {
                 table: Name::new("S", "T"),
                 index: Some("My idx".into()),
                 if_not_exists: true,
-                expression: true,
             }
         );
         assert_eq!(
@@ -345,6 +355,20 @@ mod tests {
             }
         );
         assert_eq!(only("create index i on t (a)").kind, Kind::Other);
+    }
+
+    #[test]
+    fn an_expression_among_the_keys_asks_for_statistics() {
+        let table = Some(Name::new("", "t"));
+        for (sql, analyze) in [
+            ("create index i on t (a, (a + 1))", &table),
+            ("create index concurrently on t (lower(a))", &table),
+            ("create index i on t (a) where lower(a) = 'x'", &None),
+            ("create index i on only t (lower(a))", &None),
+            ("create table t (a int)", &None),
+        ] {
+            assert_eq!(&only(sql).analyze, analyze, "{sql}");
+        }
     }
 
     #[test]

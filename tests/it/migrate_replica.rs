@@ -1,0 +1,204 @@
+//! A replica of a server: refused as a place for changes, and waited for where it is behind.
+
+use crate::migrate_ground::{Ground, ground_on, impatient};
+use crate::server;
+use dbtune::db::Target;
+use dbtune::db::throwaway::{Options as ServerOptions, Throwaway};
+use dbtune::migrate::{self, Options};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+
+/// Ends with the test.
+struct Replica {
+    bin: PathBuf,
+    owner: u32,
+    data: PathBuf,
+    socket: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = as_owner(self.owner, &self.bin.join("pg_ctl"))
+            .args(["stop", "-m", "immediate", "-D"])
+            .arg(&self.data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// A server refuses to run as root.
+fn as_owner(uid: u32, program: &Path) -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args([&format!("--reuid={uid}"), "--clear-groups"])
+        .arg(program);
+    command
+}
+
+async fn binaries(client: &Client) -> PathBuf {
+    let row = client
+        .query_one("select setting from pg_config() where name = 'BINDIR'", &[])
+        .await
+        .unwrap();
+    PathBuf::from(row.get::<_, String>(0))
+}
+
+/// Copies the server and starts the copy as its standby.
+async fn replica_of(ground: &Ground, primary: &Throwaway) -> Replica {
+    let client = ground.db.client().await;
+    let bin = binaries(&client).await;
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let owner = std::fs::metadata(primary.socket_dir()).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(dir.path(), Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let data = dir.path().join("data");
+    let made = as_owner(owner.uid(), &bin.join("pg_basebackup"))
+        .args(["--write-recovery-conf", "--checkpoint=fast", "-D"])
+        .arg(&data)
+        .arg("-h")
+        .arg(primary.socket_dir())
+        .args(["-p", &primary.port().to_string(), "-U", primary.superuser()])
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let started = as_owner(owner.uid(), &bin.join("pg_ctl"))
+        .args(["start", "-w", "-D"])
+        .arg(&data)
+        .arg("-l")
+        .arg(dir.path().join("log"))
+        .arg("-o")
+        .arg(format!("-k {}", dir.path().display()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+    assert!(started.success(), "{log}");
+    Replica {
+        bin,
+        owner: owner.uid(),
+        data,
+        socket: dir.path().to_owned(),
+        _dir: dir,
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_refused_and_waited_for() {
+    let options = ServerOptions {
+        settings: BTreeMap::from([
+            ("wal_level".to_owned(), "replica".to_owned()),
+            ("max_wal_senders".to_owned(), "4".to_owned()),
+        ]),
+        ..ServerOptions::from_env(&server::environment()).unwrap()
+    };
+    let primary = Throwaway::start(options)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
+    let primary: &'static Throwaway = Box::leak(Box::new(primary));
+    let ground = ground_on(primary, "followed").await;
+    ground.usual();
+    let replica = replica_of(&ground, primary).await;
+
+    let url = format!(
+        "postgres:///followed?host={}&port={}&user={}",
+        replica.socket.display(),
+        primary.port(),
+        ground.user
+    );
+    let target = Target::resolve(Some(&url), &BTreeMap::new()).unwrap();
+    let stop = migrate::apply(
+        &target,
+        &ground.folder(),
+        &Options::default(),
+        &mut crate::migrate_ground::silent,
+    )
+    .await
+    .unwrap_err();
+    assert!(stop.to_string().contains("is a replica"), "{stop}");
+    assert!(stop.to_string().contains("primary"), "{stop}");
+    assert!(!stop.changed());
+
+    lag_stops_the_run(&ground, &replica, primary).await;
+}
+
+/// While the replica replays nothing, a run with a limit waits; it goes on when the replica does.
+async fn lag_stops_the_run(ground: &Ground, replica: &Replica, primary: &Throwaway) {
+    let admin = ground.db.client().await;
+    // Who may not see the replicas cannot wait for them.
+    admin
+        .batch_execute(&format!("grant pg_monitor to \"{}\"", ground.user))
+        .await
+        .unwrap();
+    let (standby, connection) = tokio_postgres::Config::new()
+        .host_path(&replica.socket)
+        .port(primary.port())
+        .user(primary.superuser())
+        .dbname("postgres")
+        .connect(tokio_postgres::NoTls)
+        .await
+        .unwrap_or_else(|e| panic!("{e:?}"));
+    tokio::spawn(connection);
+    standby
+        .batch_execute("select pg_wal_replay_pause()")
+        .await
+        .unwrap();
+    let begun = Instant::now();
+    loop {
+        admin
+            .batch_execute(
+                "create table if not exists moving (a int); insert into moving values (1)",
+            )
+            .await
+            .unwrap();
+        let behind: bool = admin
+            .query_one(
+                "select coalesce(max(replay_lag) > '500 ms', false) from pg_stat_replication",
+                &[],
+            )
+            .await
+            .unwrap()
+            .get(0);
+        if behind {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "never behind");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let options = Options {
+        max_replica_lag: Some(Duration::from_millis(200)),
+        ..impatient()
+    };
+    let stop = ground.apply_with(&options).await.unwrap_err();
+    assert!(stop.to_string().contains("behind"), "{stop}");
+    assert!(!stop.changed(), "{stop}");
+
+    standby
+        .batch_execute("select pg_wal_replay_resume()")
+        .await
+        .unwrap();
+    let patient = Options {
+        retry_for: Duration::from_secs(30),
+        max_replica_lag: Some(Duration::from_secs(5)),
+        ..options
+    };
+    let outcome = ground
+        .apply_with(&patient)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(outcome.done.len(), 3);
+}
