@@ -7,11 +7,11 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_FLAGS := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint doc docs bench bench-apply
+.PHONY: help deps build demo test test-versions lint doc docs bench bench-apply
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target about; do \
-		printf '%-12s %s\n' "$$target" "$$about"; done
+		printf '%-18s %s\n' "$$target" "$$about"; done
 
 deps: ## install what is missing: PostgreSQL with contrib and HypoPG, libclang, a C compiler, pgbouncer
 	@scripts/deps.sh
@@ -26,6 +26,9 @@ demo: build ## the whole job on a private throwaway PostgreSQL
 test: lint doc ## format, lints, documentation and all tests
 	cargo test --doc $(CARGO_FLAGS)
 	cargo test --lib --bins --tests $(CARGO_FLAGS)
+
+test-versions: deps ## integration tests on each server of DBTUNE_PG_BINS="/opt/pg16/bin /opt/pg17/bin …"
+	@DBTUNE_PG_BINS="$(DBTUNE_PG_BINS)" scripts/test-versions.sh
 
 lint: deps ## format and clippy, warnings refused
 	cargo fmt --check

@@ -133,6 +133,8 @@ async fn by_plan<L: Lab>(
         let reads = Reads::new(catalog, queries);
         let candidates = candidates::indexes(catalog, &reads);
         chosen = select(lab, queries, &candidates, &mut advice.gaps).await?;
+    } else {
+        advice.gaps.push(no_pretending(catalog));
     }
     let used = InUse {
         names: chosen.iter().map(|c| c.spec.name.clone()).collect(),
@@ -155,6 +157,18 @@ async fn by_plan<L: Lab>(
             .extend(report::by_rule(catalog, &policy, &trial));
     }
     Ok(())
+}
+
+fn no_pretending(catalog: &Catalog) -> Gap {
+    let package = catalog.server.version_num / 10_000;
+    Gap {
+        what: "which indexes would help".to_owned(),
+        why: "indexes are tried on a clone or with HypoPG, and this database has neither"
+            .to_owned(),
+        remedy: Some(format!(
+            "create extension hypopg; -- Debian's package is postgresql-{package}-hypopg"
+        )),
+    }
 }
 
 /// Planner cost of the first draw, by query id.

@@ -161,6 +161,12 @@ async fn without_a_clone_it_plans_on_the_original() {
     assert_eq!(code, 0, "{out}");
     assert!(out.contains("by rule, not tried"), "{out}");
     assert!(out.contains("no clone was asked for"), "{out}");
+    let lacks_hypopg = server::server().gaps().iter().any(|g| g.what == "hypopg");
+    assert_eq!(
+        out.contains("which indexes would help"),
+        lacks_hypopg,
+        "{out}"
+    );
     // Somebody is connected: no copy can be made, and that is said.
     let _somebody = db.client().await;
     let (code, out) = dbtune(

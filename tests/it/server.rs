@@ -38,11 +38,7 @@ pub(crate) fn server() -> &'static Throwaway {
         // A thread of its own, because the caller may be inside a runtime.
         std::thread::spawn(|| {
             tokio::runtime::Runtime::new().unwrap().block_on(async {
-                let mut options = Options::from_env(&environment()).unwrap();
-                // Its snapshots would keep VACUUM from marking pages all-visible.
-                let never = ("autovacuum_naptime".to_owned(), "1d".to_owned());
-                options.settings.extend([never]);
-                Throwaway::start(options)
+                Throwaway::start(Options::from_env(&environment()).unwrap())
                     .await
                     .unwrap_or_else(|e| panic!("{e}"))
             })

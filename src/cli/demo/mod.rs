@@ -75,12 +75,14 @@ async fn whole(args: &Args, context: &Context) -> anyhow::Result<Report> {
         seeded.tables.len()
     ));
     let report = tune(args, context, &folder, &base, &owner, &mut story).await;
+    let lacks = server.gaps().to_vec();
     if args.keep {
         context.progress.say(&server.keep()?);
     } else {
         server.stop().await?;
     }
-    let report = report?;
+    let mut report = report?;
+    report.gaps.extend(lacks);
     let page = args.output.join("report.html");
     bench::write_report(&report, &page, context)?;
     Ok(report)

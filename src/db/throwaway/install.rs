@@ -17,9 +17,9 @@ pub(super) fn server_command() -> String {
     platform().server(geteuid().is_root())
 }
 
-/// Installs one extension; `None` where no package of it is known.
-pub(super) fn extension_command(extension: &str) -> Option<String> {
-    platform().extension(extension, geteuid().is_root())
+/// Installs one extension of a server of version `major`; `None` where no package of it is known.
+pub(super) fn extension_command(extension: &str, major: u32) -> Option<String> {
+    platform().extension(extension, major, geteuid().is_root())
 }
 
 fn platform() -> Platform {
@@ -71,10 +71,11 @@ impl Platform {
         }
     }
 
-    fn extension(self, extension: &str, root: bool) -> Option<String> {
+    fn extension(self, extension: &str, major: u32, root: bool) -> Option<String> {
         let sudo = if root { "" } else { "sudo " };
         match (self, extension) {
-            (Self::Apt(Some(major)), "hypopg") => {
+            // Of the server at hand, which need not be the one that the release ships.
+            (Self::Apt(_), "hypopg") => {
                 Some(format!("{sudo}apt-get install postgresql-{major}-hypopg"))
             }
             (Self::Apt(_), "pg_stat_statements") => {
@@ -116,5 +117,9 @@ mod tests {
             assert_eq!(found.server(false), command);
         }
         assert_eq!(Platform::from_os_release("ID=plan9"), Platform::Other);
+        assert_eq!(
+            Platform::Apt(Some(15)).extension("hypopg", 17, true),
+            Some("apt-get install postgresql-17-hypopg".to_owned())
+        );
     }
 }

@@ -79,7 +79,7 @@ impl Throwaway {
         let mut gaps = Vec::new();
         let preload = options.binaries.has_library("pg_stat_statements");
         if !preload {
-            gaps.push(missing("pg_stat_statements"));
+            gaps.push(missing("pg_stat_statements", options.binaries.version().0));
         }
         place.write("settings.conf", &settings(&options, place.root(), preload))?;
         let guardian = Guardian::spawn(
@@ -229,7 +229,7 @@ impl Throwaway {
                     .await
                     .map_err(|e| Error::pg(format!("create the extension {name}"), &e))?;
             } else if !self.gaps.iter().any(|gap| gap.what == name) {
-                self.gaps.push(missing(name));
+                self.gaps.push(missing(name, self.version().0));
             }
         }
         Ok(())
@@ -254,11 +254,11 @@ impl Drop for Throwaway {
     }
 }
 
-fn missing(extension: &str) -> Gap {
+fn missing(extension: &str, major: u32) -> Gap {
     Gap {
         what: extension.to_owned(),
         why: "the extension is not installed on this server".to_owned(),
-        remedy: install::extension_command(extension),
+        remedy: install::extension_command(extension, major),
     }
 }
 
