@@ -150,7 +150,7 @@ mod tests {
                 "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)",
                 (15, 18),
             ),
-            ("postgres (PostgreSQL) 18beta1", (18, 1)),
+            ("postgres (PostgreSQL) 18beta1", (18, 0)),
             ("postgres (PostgreSQL) 19devel", (19, 0)),
         ] {
             assert_eq!(parse_version(text), Some(version), "{text}");
