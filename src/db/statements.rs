@@ -29,10 +29,11 @@ pub async fn read_statements(
     let read = read_in_transaction(session, &schema).await;
     session.end().await?;
     match read {
-        Ok(statements) => {
+        Ok((statements, unseen)) => {
+            let seen = statements.statements.len();
             catalog
                 .gaps
-                .extend(hidden(&statements, &catalog.server.user));
+                .extend(hidden(unseen, seen, &catalog.server.user));
             Ok(Some(statements))
         }
         Err(error) => match refusal(&error, catalog) {
@@ -45,19 +46,21 @@ pub async fn read_statements(
     }
 }
 
-async fn read_in_transaction(session: &Session, schema: &str) -> Result<Statements> {
+/// The statements that the role may see, and how many it may not.
+async fn read_in_transaction(session: &Session, schema: &str) -> Result<(Statements, usize)> {
     session
         .execute("empty the search path", "set local search_path = ''")
         .await?;
     let columns = columns(session, &format!("{schema}.{EXTENSION}")).await?;
+    let rows = query(session, DOING, &statement_query(schema, &columns)).await?;
     let mut statements = Statements {
-        statements: query(session, DOING, &statement_query(schema, &columns))
-            .await?
+        statements: rows
             .iter()
-            .map(statement)
+            .filter_map(|row| statement(row).transpose())
             .collect::<Result<_>>()?,
         ..Statements::default()
     };
+    let unseen = rows.len() - statements.statements.len();
     // Since 14; the view comes with version 1.9 of the extension.
     let info = format!("{schema}.pg_stat_statements_info");
     if !self::columns(session, &info).await?.is_empty() {
@@ -67,7 +70,7 @@ async fn read_in_transaction(session: &Session, schema: &str) -> Result<Statemen
             statements.evicted = get(row, "dealloc")?;
         }
     }
-    Ok(statements)
+    Ok((statements, unseen))
 }
 
 /// Names of a view's columns; empty where there is no such view.
@@ -100,7 +103,7 @@ fn statement_query(schema: &str, columns: &BTreeSet<String>) -> String {
          s.temp_blks_read + s.temp_blks_written as temp_blocks, {wal}::int8 as wal_bytes, {top} as top_level \
          from {schema}.{EXTENSION} s left join pg_catalog.pg_roles r on r.oid = s.userid \
          where s.dbid = (select d.oid from pg_catalog.pg_database d where d.datname = current_database()) \
-         and s.queryid is not null and s.calls > 0 \
+         and s.calls > 0 \
          order by total_ms desc, s.queryid, role",
         total = first(&["total_exec_time"], "total_time"),
         mean = first(&["mean_exec_time"], "mean_time"),
@@ -113,9 +116,13 @@ fn statement_query(schema: &str, columns: &BTreeSet<String>) -> String {
     )
 }
 
-fn statement(row: &Row) -> Result<Statement> {
-    Ok(Statement {
-        query_id: get(row, "queryid")?,
+/// `None` for other people's statements, which the extension shows without their id.
+fn statement(row: &Row) -> Result<Option<Statement>> {
+    let Some(query_id) = get(row, "queryid")? else {
+        return Ok(None);
+    };
+    Ok(Some(Statement {
+        query_id,
         text: get::<Option<String>>(row, "query")?.filter(|text| text != HIDDEN),
         role: get(row, "role")?,
         calls: get(row, "calls")?,
@@ -131,7 +138,7 @@ fn statement(row: &Row) -> Result<Statement> {
         temp_blocks: get(row, "temp_blocks")?,
         wal_bytes: get(row, "wal_bytes")?,
         top_level: get(row, "top_level")?,
-    })
+    }))
 }
 
 fn preloaded(catalog: &Catalog) -> Option<bool> {
@@ -197,15 +204,9 @@ fn refusal(error: &Error, catalog: &Catalog) -> Option<Gap> {
     })
 }
 
-fn hidden(statements: &Statements, user: &str) -> Option<Gap> {
-    let all = statements.statements.len();
-    let hidden = statements
-        .statements
-        .iter()
-        .filter(|s| s.text.is_none())
-        .count();
-    (hidden > 0).then(|| Gap {
-        what: format!("the text of {hidden} of {all} statements"),
+fn hidden(unseen: usize, seen: usize, user: &str) -> Option<Gap> {
+    (unseen > 0).then(|| Gap {
+        what: format!("{unseen} of {} statements", unseen + seen),
         why: format!("{user} may see only its own statements in {EXTENSION}"),
         remedy: Some(format!(
             "grant pg_read_all_stats to {};",

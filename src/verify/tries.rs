@@ -120,6 +120,10 @@ async fn prepare(session: &Session, look: Look<'_>, sample: &Sample) -> Result<(
         .map(|place| format!("\"{place}\""))
         .collect();
     let places = format!("'{{{}}}'::tid[]", places.join(","));
+    // On a clone only autovacuum can be in the way, and it gives way after deadlock_timeout: a second by default.
+    session
+        .execute(&doing, "set local lock_timeout = '10s'")
+        .await?;
     session
         .execute(&doing, &format!("alter table {table} disable trigger user"))
         .await?;

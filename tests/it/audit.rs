@@ -178,6 +178,24 @@ create policy own on doc for select to app using (owner_id = (select auth.uid())
         finding.evidence["rls_tables"],
         serde_json::json!(["public.doc"])
     );
+    // Who may not see them is told how many they are.
+    client
+        .batch_execute(
+            "reset role; do $$ begin create role audit_stranger login; exception when duplicate_object then null; end $$",
+        )
+        .await
+        .unwrap();
+    let (found, gaps) = audit_ground::audit(&db.url_as("audit_stranger")).await;
+    assert!(
+        found.iter().all(|f| f.rule != "slow-statement"),
+        "{found:#?}"
+    );
+    let remedy = Some("grant pg_read_all_stats to audit_stranger;".to_owned());
+    assert!(
+        gaps.iter()
+            .any(|g| g.what.ends_with("statements") && g.remedy == remedy),
+        "{gaps:#?}"
+    );
 }
 
 #[tokio::test]
