@@ -368,3 +368,21 @@ async fn an_index_without_a_way_back_stays() {
     );
     assert_eq!(ground.versions().await, [20_250_201_000_002]);
 }
+
+#[tokio::test]
+async fn a_take_back_that_was_cut_short_is_finished_first() {
+    let (ground, client, _workload) = played("gaincut", "select name from items").await;
+    put_index(&ground, USED, "items (tenant)");
+    put_index(&ground, UNUSED, "items (name)");
+    ground.apply().await.unwrap_or_else(|e| panic!("{e}"));
+    // As a run leaves it that is killed after the drop, and before the ledger was told.
+    client
+        .batch_execute("update dbtune.steps set state = 'reverting' where slug = 'items_tenant_idx'; drop index items_tenant_idx")
+        .await
+        .unwrap();
+    let stop = ground.apply().await.unwrap_err();
+    assert!(stop.to_string().contains("dbtune rollback"), "{stop}");
+    assert!(ground.dbtune(&["rollback", "--yes"]).status.success());
+    assert_eq!(ground.versions().await, [20_250_201_000_002]);
+    ground.assert_tidy("after the rest was taken back").await;
+}
