@@ -61,9 +61,10 @@ fn apply(ground: &Ground, workload: &std::path::Path, more: &[&str]) -> Output {
 /// The report's data, and the exit code.
 fn data(output: &Output) -> (serde_json::Value, i32) {
     let text = String::from_utf8_lossy(&output.stdout);
-    let report: serde_json::Value = serde_json::from_str(&text)
+    let mut report: serde_json::Value = serde_json::from_str(&text)
         .unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
-    (report["data"].clone(), output.status.code().unwrap())
+    let data = report.get_mut("data").unwrap().take();
+    (data, output.status.code().unwrap())
 }
 
 /// Index, judgement, whether it was taken back.
@@ -123,8 +124,8 @@ async fn the_used_one_stays_and_the_unused_one_in_the_middle_goes() {
     let status = migrate::status(&ground.target(), &ground.folder())
         .await
         .unwrap();
-    let states: Vec<State> = status.lines.iter().map(|l| l.state).collect();
-    assert_eq!(states, [State::Applied, State::OutOfOrder, State::Applied]);
+    let found: Vec<State> = status.lines.iter().map(|l| l.state).collect();
+    assert_eq!(found, [State::Applied, State::OutOfOrder, State::Applied]);
     let trail = client
         .query_one("select string_agg(action || ' ' || slug, ', ' order by id) from dbtune.audit where outcome = 'done'", &[])
         .await
