@@ -45,7 +45,7 @@ pub struct Args {
     pub workload: Option<PathBuf>,
     /// When all is applied, take back each new index that no plan of the workload uses, or that raised the planner cost
     /// of a query by more than 10 %; exit code 1 if there was one
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub verify_gain: bool,
 }
 

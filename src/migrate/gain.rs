@@ -197,7 +197,7 @@ pub(super) fn judge(
 ) -> Verdict {
     let uses = |p: &Planned| !p.indexes.is_disjoint(&family.names);
     let touches = |p: &Planned| !p.tables.is_disjoint(&family.tables);
-    let users: BTreeSet<&String> = now
+    let readers: BTreeSet<&String> = now
         .planned
         .iter()
         .filter(|(_, p)| uses(p))
@@ -205,7 +205,7 @@ pub(super) fn judge(
         .collect();
     let used_by = start
         .changes(now)
-        .filter(|r| users.contains(&r.query))
+        .filter(|r| readers.contains(&r.query))
         .collect();
     let still: BTreeSet<String> = start.worse(now).into_iter().map(|r| r.query).collect();
     let recounted = !start.counts_hold(now, &family.tables);
@@ -223,7 +223,7 @@ pub(super) fn judge(
         exempt("guards the rows themselves: it is unique, an exclusion, or a replica identity")
     } else if !risen.is_empty() {
         Judgement::Harmful
-    } else if !users.is_empty() {
+    } else if !readers.is_empty() {
         Judgement::Used
     } else if family.too_new {
         exempt("cannot be used before transactions older than it have ended")

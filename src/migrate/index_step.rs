@@ -8,13 +8,11 @@ use crate::model::Name;
 use crate::sql::ddl::{self, Build};
 use crate::sql::quote;
 use crate::sql::script::{Kind, Statement};
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a stopped run goes on cleaning up.
 const LAST_EFFORT: Duration = Duration::from_secs(10);
-const ANALYZE_ATTEMPTS: u32 = 4;
 
 impl Runner<'_> {
     /// Runs the one statement of `task`; the ledger is written by the caller.
@@ -334,40 +332,7 @@ impl Runner<'_> {
         )))
     }
 
-    /// Gathers the statistics that an expression index lacks. They can come later, so a failure is a note.
-    pub(super) async fn analyze(&mut self, task: &Task) {
-        let tables: BTreeSet<&Name> = task
-            .statements
-            .iter()
-            .filter_map(|s| s.analyze.as_ref())
-            .collect();
-        for table in tables {
-            let sql = format!("analyze {}", quote::name(table));
-            if let Err(error) = self.patiently(&sql).await {
-                self.note(format!("{error}; run it later: {sql};"));
-            }
-        }
-    }
-
-    async fn patiently(&mut self, sql: &str) -> Result<()> {
-        let limit = self.options.lock_timeout;
-        for attempt in 1.. {
-            self.writer.limit_locks(limit, false).await?;
-            let Err(error) = self
-                .execute("gather statistics of an expression", sql)
-                .await
-            else {
-                break;
-            };
-            if attempt == ANALYZE_ATTEMPTS || !gives_way(&error) || self.interrupted() {
-                return Err(error);
-            }
-            self.pause(attempt, &error).await;
-        }
-        Ok(())
-    }
-
-    async fn pause(&mut self, attempt: u32, error: &Error) {
+    pub(super) async fn pause(&mut self, attempt: u32, error: &Error) {
         let after = back_off(attempt, LONGEST_PAUSE);
         self.tell(Event::Retry {
             reason: &error.message,

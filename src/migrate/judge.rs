@@ -2,10 +2,11 @@
 //!
 //! They are judged when everything is applied: what only a later policy rewrite makes usable is not judged too early.
 
+use super::back;
 use super::files::Folder;
 use super::gain::{self, Candidate, Gain, Judgement, Plans, Rise, Verdict};
 use super::outcome::{Done, Reason, Stop};
-use super::plan::{self, Task};
+use super::plan::Task;
 use super::run::{read, run};
 use super::runner::Runner;
 use crate::db::{self, Explain, IndexFamily, Limits, Session, explain};
@@ -129,7 +130,7 @@ async fn take_back(
         .copied()
         .filter(|v| ledger.applied(*v).is_some())
         .collect();
-    match plan::downs(folder, &ledger, &newest_first) {
+    match back::downs(folder, &ledger, &newest_first) {
         Ok(tasks) => {
             run(runner, table, &tasks, done, None).await?;
             verdict.taken_back = true;
@@ -180,7 +181,9 @@ async fn plans(session: &Session, queries: &[Query]) -> Plans {
         match planned {
             Ok(found) => {
                 let planned = plans.planned.entry(query.id.clone()).or_default();
-                found.iter().for_each(|plan| planned.add(plan));
+                for plan in &found {
+                    planned.add(plan);
+                }
             }
             Err(error) => {
                 plans.failed.insert(query.id.clone(), error.to_string());

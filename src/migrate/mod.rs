@@ -4,6 +4,7 @@
 //! that sqlx-cli and its `migrate!` macro go on working, and `dbtune.steps`, which holds the text of each step and is
 //! written before and after it. A restart looks at the catalog, not at what was believed.
 
+mod back;
 mod check;
 mod event;
 mod files;
@@ -19,16 +20,18 @@ mod proof;
 mod render;
 mod run;
 mod runner;
+mod statistics;
 mod status;
 mod transaction;
 
 pub use crate::db::{OWN_SCHEMA, SQLX_TABLE};
+pub use back::Back;
 pub use event::{Event, Interrupt, Interrupter};
 pub use files::{Entry, Folder, next_version, write, write_as};
 pub use gain::{Gain, Judgement, Rise, Verdict};
 pub use layout::Layout;
 pub use outcome::{Done, Options, Outcome, Reason, Stop};
-pub use plan::{Back, Direction, Forward, Task};
+pub use plan::{Direction, Forward, Task};
 pub use preflight::{Preview, PreviewStep, preview};
 pub use problem::Problem;
 pub use proof::Proof;

@@ -4,9 +4,8 @@ use super::check;
 use super::files::{Entry, Folder};
 use super::problem::Problem;
 use crate::db::{Applied, Step, checksum, state};
-use crate::model::Script;
 use crate::sql::script::Statement;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -202,15 +201,22 @@ fn unfit(folder: &Folder, ledger: &Ledger, rules: Forward) -> Vec<Problem> {
         }
     }
     if let Some(newest) = ledger.newest().filter(|_| !rules.out_of_order) {
+        let torn = torn(folder, ledger);
         for entry in &folder.entries {
             let version = entry.migration.version;
             let half_done = ledger.half_applied().any(|s| s.version == version);
-            if version < newest && ledger.applied(version).is_none() && !half_done {
-                problems.push(Problem::new(
-                    entry.up_file.clone(),
-                    format!("is older than version {newest}, which is applied: give it a later version, or pass --out-of-order to apply it all the same"),
-                ));
+            if version > newest || ledger.applied(version).is_some() || half_done {
+                continue;
             }
+            let group = group_of(&entry.migration.up.sql);
+            let message = if group.is_some_and(|g| torn.contains(&g)) {
+                "was taken back, and files it belongs to were not: finish that first with `dbtune rollback`".to_owned()
+            } else {
+                format!(
+                    "is older than version {newest}, which is applied: give it a later version, or pass --out-of-order to apply it all the same"
+                )
+            };
+            problems.push(Problem::new(entry.up_file.clone(), message));
         }
     }
     problems
@@ -230,99 +236,6 @@ pub(super) fn edited(entry: &Entry, recorded: &[u8]) -> Option<Problem> {
     Some(Problem::new(entry.up_file.clone(), message))
 }
 
-/// How far back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Back {
-    /// The newest so many.
-    Steps(usize),
-    /// Everything newer than this version, which stays.
-    To(i64),
-    All,
-}
-
-/// The migrations to take back, newest first. Files that belong together count as one and go together.
-///
-/// # Errors
-/// Every reason not to begin.
-pub(super) fn backward(
-    folder: &Folder,
-    ledger: &Ledger,
-    back: Back,
-) -> Result<Vec<Task>, Vec<Problem>> {
-    let mut versions: BTreeSet<i64> = ledger.applied.iter().map(|a| a.version).collect();
-    versions.extend(ledger.half_applied().map(|s| s.version));
-    let mut groups: BTreeMap<i64, i64> = BTreeMap::new();
-    for version in &versions {
-        let text = ledger
-            .true_step(*version)
-            .map(|s| s.up.as_str())
-            .or_else(|| folder.get(*version).map(|e| e.migration.up.sql.as_str()));
-        groups.insert(*version, text.and_then(group_of).unwrap_or(*version));
-    }
-    let mut chosen: Vec<i64> = Vec::new();
-    let mut taken: BTreeSet<i64> = BTreeSet::new();
-    // What a run left half taken back comes first, wherever it stands.
-    let begun: BTreeSet<i64> = ledger
-        .half_reverted()
-        .filter_map(|s| groups.get(&s.version).copied())
-        .collect();
-    let is_begun = |v: &&i64| groups.get(*v).is_some_and(|g| begun.contains(g));
-    let (first, rest): (Vec<&i64>, Vec<&i64>) = versions.iter().rev().partition(is_begun);
-    for version in first.into_iter().chain(rest) {
-        let group = groups.get(version).copied().unwrap_or(*version);
-        let wanted = match back {
-            Back::All => true,
-            Back::To(to) => *version > to,
-            Back::Steps(steps) => taken.contains(&group) || taken.len() < steps,
-        };
-        if wanted {
-            taken.insert(group);
-            chosen.push(*version);
-        }
-    }
-    let mut problems = Vec::new();
-    if let Back::To(to) = back
-        && !versions.contains(&to)
-    {
-        problems.push(Problem::new(
-            format!("--to {to}"),
-            "no applied migration has this version",
-        ));
-    }
-    match downs(folder, ledger, &chosen) {
-        Ok(tasks) if problems.is_empty() => Ok(tasks),
-        Ok(_) => Err(problems),
-        Err(more) => {
-            problems.extend(more);
-            Err(problems)
-        }
-    }
-}
-
-/// What takes these versions back, in their order, whatever was applied after them.
-///
-/// # Errors
-/// Those without a text for it.
-pub(super) fn downs(
-    folder: &Folder,
-    ledger: &Ledger,
-    versions: &[i64],
-) -> Result<Vec<Task>, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut tasks = Vec::new();
-    for version in versions {
-        match down(folder, ledger, *version) {
-            Ok(task) => tasks.push(task),
-            Err(more) => problems.extend(more),
-        }
-    }
-    if problems.is_empty() {
-        Ok(tasks)
-    } else {
-        Err(problems)
-    }
-}
-
 /// The first version of the files that belong together, where a comment says so.
 pub(super) fn group_of(text: &str) -> Option<i64> {
     text.lines()
@@ -333,64 +246,26 @@ pub(super) fn group_of(text: &str) -> Option<i64> {
 /// Starts the comment that names a group.
 pub(super) const GROUP: &str = "-- dbtune: part of ";
 
-fn down(folder: &Folder, ledger: &Ledger, version: i64) -> Result<Task, Vec<Problem>> {
-    let step = ledger.true_step(version);
-    let entry = folder.get(version);
-    let slug = step
-        .map(|s| s.slug.clone())
-        .or_else(|| entry.map(|e| e.migration.slug.clone()))
-        .or_else(|| {
-            ledger
-                .applied(version)
-                .map(|a| a.description.replace(' ', "_"))
-        })
-        .unwrap_or_default();
-    let script = step
-        .and_then(|s| s.down.as_deref().map(Script::new))
-        .or_else(|| entry.and_then(|e| e.migration.down.clone()));
-    let Some(script) = script else {
-        let file = entry.map_or_else(
-            || format!("{version}_{slug}.down.sql"),
-            |e| e.down_file.clone(),
-        );
-        return Err(vec![Problem::new(
-            file,
-            format!(
-                "version {version} cannot be taken back: neither the ledger nor the folder has its down text. Write that file, or stop before it with --to {version}"
-            ),
-        )]);
-    };
-    let file = entry.map_or_else(
-        || format!("{version}_{slug}.down.sql"),
-        |e| e.down_file.clone(),
-    );
-    let statements = check::statements_any_ends(&file, &script)?;
-    let up = step
-        .map(|s| s.up.clone())
-        .or_else(|| entry.map(|e| e.migration.up.sql.clone()))
-        .unwrap_or_default();
-    Ok(Task {
-        version,
-        slug,
-        direction: Direction::Down,
-        transaction: !script.no_transaction,
-        statements,
-        checksum: ledger
-            .applied(version)
-            .map_or_else(|| checksum(&up), |a| a.checksum.clone()),
-        up,
-        down: Some(script.sql),
-        resumed: step.is_some_and(|s| s.state != state::APPLIED),
-    })
+/// Groups that are applied in part.
+pub(super) fn torn(folder: &Folder, ledger: &Ledger) -> BTreeSet<i64> {
+    let (mut there, mut missing) = (BTreeSet::new(), BTreeSet::new());
+    for entry in &folder.entries {
+        if let Some(group) = group_of(&entry.migration.up.sql) {
+            let applied = ledger.applied(entry.migration.version).is_some();
+            let side = if applied { &mut there } else { &mut missing };
+            side.insert(group);
+        }
+    }
+    &there & &missing
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::model::Migration;
+    use crate::model::{Migration, Script};
     use chrono::DateTime;
 
-    fn folder(versions: &[i64]) -> Folder {
+    pub(in super::super) fn folder(versions: &[i64]) -> Folder {
         let migrations = versions.iter().map(|version| Migration {
             version: *version,
             slug: format!("m{version}"),
@@ -404,7 +279,7 @@ mod tests {
         format!("create table t{version} (a int);")
     }
 
-    fn ledger(versions: &[i64], steps: &[(i64, &str)]) -> Ledger {
+    pub(in super::super) fn ledger(versions: &[i64], steps: &[(i64, &str)]) -> Ledger {
         let applied = versions.iter().map(|version| Applied {
             version: *version,
             description: format!("m{version}"),
@@ -433,7 +308,7 @@ mod tests {
         }
     }
 
-    fn versions(tasks: &Result<Vec<Task>, Vec<Problem>>) -> Vec<i64> {
+    pub(in super::super) fn versions(tasks: &Result<Vec<Task>, Vec<Problem>>) -> Vec<i64> {
         tasks.as_ref().unwrap().iter().map(|t| t.version).collect()
     }
 
@@ -480,22 +355,5 @@ mod tests {
         let half = ledger(&[2], &[(1, state::APPLYING)]);
         let tasks = forward(&folder(&[1, 2]), &half, Forward::default()).unwrap();
         assert!(tasks.len() == 1 && tasks[0].resumed);
-        let back = backward(&folder(&[1, 2]), &half, Back::All);
-        assert_eq!(versions(&back), [2, 1]);
-    }
-
-    #[test]
-    fn backward_prefers_the_text_that_was_applied() {
-        let applied = ledger(&[1, 2], &[(2, state::APPLIED)]);
-        let tasks = backward(&folder(&[1, 2]), &applied, Back::Steps(2)).unwrap();
-        assert_eq!(tasks[0].text(), "select 'from the ledger'");
-        assert_eq!(tasks[1].text(), "drop table t1;");
-        // A record of another text than the one applied says nothing.
-        let mut stale = applied.clone();
-        stale.steps[0].checksum = vec![0];
-        let tasks = backward(&folder(&[1, 2]), &stale, Back::To(1)).unwrap();
-        assert_eq!(tasks[0].text(), "drop table t2;");
-        assert!(backward(&Folder::default(), &stale, Back::To(1)).is_err());
-        assert!(backward(&folder(&[1, 2]), &applied, Back::To(7)).is_err());
     }
 }

@@ -1,11 +1,12 @@
 //! The loop: forwards and backwards over the planned tasks, until done, stopped or failed.
 
+use super::back::{self, Back};
 use super::event::Event;
 use super::files::Folder;
 use super::gain::Verdict;
 use super::judge::Trial;
 use super::outcome::{Done, Options, Outcome, Reason, Stop};
-use super::plan::{self, Back, Direction, Ledger, Task};
+use super::plan::{self, Direction, Ledger, Task};
 use super::runner::{Progress, Runner, is_lost};
 use crate::db::{self, AuditLine, Error, SQLX_TABLE, Target, Writer};
 use crate::model::Script;
@@ -67,7 +68,7 @@ pub async fn rollback(
         runner.note(format!("no audit trail is kept: {error}"));
     }
     let ledger = read(&mut runner.writer, Some(&table)).await?;
-    let mut tasks = plan::backward(folder, &ledger, back).map_err(Stop::problems)?;
+    let mut tasks = back::backward(folder, &ledger, back).map_err(Stop::problems)?;
     if options.now {
         for task in &mut tasks {
             at_once(task);
@@ -89,7 +90,7 @@ pub async fn rollback_plan(
 ) -> Result<Vec<Task>, Stop> {
     let mut writer = Writer::connect(target, "rollback").await?;
     let ledger = look(&mut writer).await?;
-    plan::backward(folder, &ledger, back).map_err(Stop::problems)
+    back::backward(folder, &ledger, back).map_err(Stop::problems)
 }
 
 async fn lock(runner: &mut Runner<'_>) -> Result<(), Stop> {

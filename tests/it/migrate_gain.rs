@@ -61,9 +61,10 @@ fn apply(ground: &Ground, workload: &std::path::Path, more: &[&str]) -> Output {
 /// The report's data, and the exit code.
 fn data(output: &Output) -> (serde_json::Value, i32) {
     let text = String::from_utf8_lossy(&output.stdout);
-    let report: serde_json::Value = serde_json::from_str(&text)
+    let mut report: serde_json::Value = serde_json::from_str(&text)
         .unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
-    (report["data"].clone(), output.status.code().unwrap())
+    let data = report.get_mut("data").unwrap().take();
+    (data, output.status.code().unwrap())
 }
 
 /// Index, judgement, whether it was taken back.
@@ -123,8 +124,8 @@ async fn the_used_one_stays_and_the_unused_one_in_the_middle_goes() {
     let status = migrate::status(&ground.target(), &ground.folder())
         .await
         .unwrap();
-    let states: Vec<State> = status.lines.iter().map(|l| l.state).collect();
-    assert_eq!(states, [State::Applied, State::OutOfOrder, State::Applied]);
+    let found: Vec<State> = status.lines.iter().map(|l| l.state).collect();
+    assert_eq!(found, [State::Applied, State::OutOfOrder, State::Applied]);
     let trail = client
         .query_one("select string_agg(action || ' ' || slug, ', ' order by id) from dbtune.audit where outcome = 'done'", &[])
         .await
@@ -367,4 +368,22 @@ async fn an_index_without_a_way_back_stays() {
         "{verdict:?}"
     );
     assert_eq!(ground.versions().await, [20_250_201_000_002]);
+}
+
+#[tokio::test]
+async fn a_take_back_that_was_cut_short_is_finished_first() {
+    let (ground, client, _workload) = played("gaincut", "select name from items").await;
+    put_index(&ground, USED, "items (tenant)");
+    put_index(&ground, UNUSED, "items (name)");
+    ground.apply().await.unwrap_or_else(|e| panic!("{e}"));
+    // As a run leaves it that is killed after the drop, and before the ledger was told.
+    client
+        .batch_execute("update dbtune.steps set state = 'reverting' where slug = 'items_tenant_idx'; drop index items_tenant_idx")
+        .await
+        .unwrap();
+    let stop = ground.apply().await.unwrap_err();
+    assert!(stop.to_string().contains("dbtune rollback"), "{stop}");
+    assert!(ground.dbtune(&["rollback", "--yes"]).status.success());
+    assert_eq!(ground.versions().await, [20_250_201_000_002]);
+    ground.assert_tidy("after the rest was taken back").await;
 }
