@@ -20,7 +20,7 @@ pub struct Gain {
     pub take_back: bool,
 }
 
-/// A query's planner cost before and after, over all its draws.
+/// A query's planner cost before and after, on average over its draws.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rise {
     /// `query@persona`
@@ -131,8 +131,9 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    pub(super) fn add(&mut self, plan: &Plan) {
-        self.cost += plan.total_cost;
+    /// `share` is one over the number of draws.
+    pub(super) fn add(&mut self, plan: &Plan, share: f64) {
+        self.cost += plan.total_cost * share;
         self.indexes.extend(plan.indexes_used());
         self.tables
             .extend(plan.nodes().filter_map(|n| n.relation.clone()));

@@ -181,8 +181,10 @@ async fn plans(session: &Session, queries: &[Query]) -> Plans {
         match planned {
             Ok(found) => {
                 let planned = plans.planned.entry(query.id.clone()).or_default();
+                #[expect(clippy::cast_precision_loss, reason = "a handful of draws")]
+                let share = 1.0 / found.len().max(1) as f64;
                 for plan in &found {
-                    planned.add(plan);
+                    planned.add(plan, share);
                 }
             }
             Err(error) => {
