@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) type Timings = BTreeMap<String, Timing>;
 
 /// A query that takes this much longer is slower, noise being what it is for a handful of runs …
-const SLOWER: f64 = 1.20;
+const SLOWER: f64 = 1.15;
 /// … and so many milliseconds.
-const SLOWER_MS: f64 = 0.5;
+const SLOWER_MS: f64 = 0.15;
 /// A gain of less than this factor …
 const FASTER: f64 = 1.2;
 /// … or of fewer milliseconds is not worth an index.

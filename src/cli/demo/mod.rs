@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, short, value_name = "DIR", default_value = "dbtune-demo")]
     output: PathBuf,
     /// How long to measure before against after
-    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = super::duration::duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = super::duration::duration)]
     duration: Duration,
     /// Leave the server running, with the tuning applied, and print how to connect and how to remove it
     #[arg(long)]
@@ -110,7 +110,7 @@ async fn tune(
     let advice = advised(context, folder, owner, &catalog, &workload).await?;
     story.proposed(&advice);
     let limits = Limits {
-        statement: 2 * PATIENCE,
+        statement: PATIENCE,
         ..Limits::default()
     };
     let effort = Effort {
