@@ -176,6 +176,6 @@ pub(super) fn summary(catalog: &Catalog, findings: &[Finding]) -> String {
     format!("{found} in {place}{unguarded}{since}")
 }
 
-fn plural(number: usize, one: &str, many: &str) -> String {
+pub(super) fn plural(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -1,6 +1,7 @@
 //! `dbtune propose`: indexes and policy rewrites, tried before they are proposed.
 
 use super::Context;
+use super::audit::plural;
 use super::migrating::refused;
 use crate::db::{
     Clone, Defaults, Limits, Session, Target, Workbench, clone_database, clone_name, maintenance,
@@ -257,7 +258,11 @@ fn summary(proposals: &[Proposal]) -> String {
         (0, 0) => {
             "Nothing to propose: no index or policy rewrite makes this workload faster.".to_owned()
         }
-        _ => format!("{indexes} indexes and {policies} policy rewrites proposed."),
+        _ => format!(
+            "{} and {} proposed.",
+            plural(indexes, "index", "indexes"),
+            plural(policies, "policy rewrite", "policy rewrites")
+        ),
     }
 }
 
