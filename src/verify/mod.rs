@@ -12,7 +12,7 @@ use crate::db::{Error, Limits, Result, Session, Target};
 use crate::model::{Gap, Name, Persona};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use subject::Subject;
@@ -111,7 +111,8 @@ pub async fn verify(
         subjects: &subjects,
         options,
         total: (subjects.len() * personas.len()) as u64,
-        told: RefCell::new((0, note)),
+        step: Cell::new(0),
+        note: RefCell::new(note),
         writing: Mutex::new(()),
     };
     let each: Vec<Visibility> = stream::iter(personas)
@@ -131,6 +132,9 @@ pub async fn verify(
 /// Personas looked at side by side: the side before the change keeps one core busy with a function once a row.
 const AT_ONCE: usize = 2;
 
+/// Told steps done, steps in all, and what is being looked at.
+type Note<'a> = &'a mut dyn FnMut(u64, u64, &str);
+
 /// What the checks of all personas share.
 struct Check<'a> {
     before: &'a Target,
@@ -138,8 +142,10 @@ struct Check<'a> {
     subjects: &'a [Subject],
     options: Options,
     total: u64,
-    /// Steps done, and whom to tell.
-    told: RefCell<(u64, &'a mut dyn FnMut(u64, u64, &str))>,
+    /// Steps done.
+    step: Cell<u64>,
+    /// Whom to tell.
+    note: RefCell<Note<'a>>,
     /// Held by the one that tries writes: two would wait for each other's rows.
     writing: Mutex<()>,
 }
@@ -190,14 +196,10 @@ impl Check<'_> {
     }
 
     fn tell(&self, persona: &Persona, subject: &Subject) {
-        let mut told = self.told.borrow_mut();
-        let (step, note) = &mut *told;
-        note(
-            *step,
-            self.total,
-            &format!("{} · {}", persona.name, subject.name),
-        );
-        *step += 1;
+        let step = self.step.get();
+        let text = format!("{} · {}", persona.name, subject.name);
+        (self.note.borrow_mut())(step, self.total, &text);
+        self.step.set(step + 1);
     }
 }
 
