@@ -215,6 +215,9 @@ struct Change {
     /// The interval of the medians' ratio.
     median_low: f64,
     median_high: f64,
+    median_point: f64,
+    /// The 99th percentile after, in milliseconds.
+    worst_after: f64,
     limit: f64,
     /// Milliseconds, after less before.
     difference: f64,
@@ -237,6 +240,8 @@ impl Change {
             high,
             median_low,
             median_high,
+            median_point: ratio(a.p(0.5), b.p(0.5)),
+            worst_after: a.p(0.99),
             limit,
             difference: if p_a.is_infinite() && p_b.is_infinite() {
                 0.0
@@ -271,6 +276,8 @@ impl Change {
         self.difference.abs() <= self.floor
             || (self.low >= 1.0 / self.limit && self.high <= self.limit)
             || (self.difference <= self.tail_floor && self.median_high <= self.limit)
+            // Far below its target whatever the noise, and no sign of a loss: not worth a longer look.
+            || (self.worst_after <= self.tail_floor && self.median_point <= self.limit)
     }
 }
 
