@@ -1,6 +1,6 @@
 use super::Context;
 use crate::model::{Block, Grid, Report};
-use crate::rules::{self, Category, Rule};
+use crate::rules::{self, Rule};
 use anyhow::bail;
 use clap::Subcommand;
 
@@ -36,7 +36,7 @@ fn list() -> Report {
     for rule in rules::ALL {
         grid.rows.push(vec![
             rule.id.into(),
-            category(rule.category).into(),
+            rule.category.label().into(),
             rule.summary.into(),
         ]);
     }
@@ -48,7 +48,7 @@ fn list() -> Report {
 
 fn show(rule: &Rule) -> Report {
     let mut report = Report::new("rules", format!("{}: {}", rule.id, rule.summary));
-    let mut text = String::new();
+    let mut text = rule.facts() + "\n";
     let mut code: Option<String> = None;
     for line in rule.docs.lines() {
         let line = line.strip_prefix(' ').unwrap_or(line);
@@ -57,7 +57,10 @@ fn show(rule: &Rule) -> Report {
                 report
                     .blocks
                     .push(Block::Text(std::mem::take(&mut text).trim().to_owned()));
-                let label = kind.strip_prefix("sql,").unwrap_or(kind);
+                let label = kind
+                    .strip_prefix("sql,")
+                    .unwrap_or(kind)
+                    .trim_end_matches(" shown");
                 report
                     .blocks
                     .push(Block::Heading(format!("Example: {label}")));
@@ -95,17 +98,11 @@ fn show(rule: &Rule) -> Report {
 fn data(rule: &Rule) -> serde_json::Value {
     serde_json::json!({
         "id": rule.id,
-        "category": category(rule.category),
+        "category": rule.category.label(),
+        "severity": rule.severity,
+        "since": rule.since,
+        "also": rule.also,
         "summary": rule.summary,
         "documentation": rule.docs,
     })
-}
-
-fn category(category: Category) -> &'static str {
-    match category {
-        Category::Speed => "speed",
-        Category::Safety => "safety",
-        Category::Index => "index",
-        Category::Workload => "workload",
-    }
 }

@@ -81,10 +81,63 @@ pub struct Rule {
     pub id: &'static str,
     pub summary: &'static str,
     pub category: Category,
+    /// How it usually is on a database in use; a finding's own severity follows what it costs there.
+    pub severity: Severity,
+    /// The first major version of PostgreSQL that it can happen on.
+    pub since: u32,
+    /// Rules of other linters that say the same, as `tool: name`.
+    pub also: &'static [&'static str],
     /// Markdown: what it finds, why it matters, what to do, with bad and good SQL.
     pub docs: &'static str,
     check: fn(&Facts<'_>, &mut Sink<'_>),
 }
+
+/// The oldest major version of PostgreSQL that dbtune works with.
+const OLDEST: u32 = 13;
+
+impl Category {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Speed => "speed",
+            Self::Safety => "safety",
+            Self::Index => "index",
+            Self::Workload => "workload",
+        }
+    }
+}
+
+impl Rule {
+    /// Category, usual severity and the names other linters know it by, in one line.
+    pub fn facts(&self) -> String {
+        let since = if self.since > OLDEST {
+            format!(" · since PostgreSQL {}", self.since)
+        } else {
+            String::new()
+        };
+        let also = if self.also.is_empty() {
+            String::new()
+        } else {
+            format!(" · also known as {}", self.also.join(", "))
+        };
+        format!(
+            "{} · usually {}{since}{also}",
+            self.category.label(),
+            self.severity.label()
+        )
+    }
+}
+
+/// What a rule is where its declaration says nothing.
+const USUAL: Rule = Rule {
+    id: "",
+    summary: "",
+    category: Category::Safety,
+    severity: Severity::Warning,
+    since: OLDEST,
+    also: &[],
+    docs: "",
+    check: |_, _| {},
+};
 
 /// What an audit looks for.
 #[derive(Clone, Debug)]
@@ -160,6 +213,7 @@ macro_rules! rule {
             id: $id,
             docs: concat!($($doc, "\n",)+),
             $($field: $value,)*
+            ..crate::rules::USUAL
         };
     };
 }

@@ -69,11 +69,21 @@ fn rules_are_documented() {
             "no list has {}",
             rule.id
         );
-        write!(page, "\n## {}\n\n{}.\n\n", rule.id, capital(rule.summary)).unwrap();
+        write!(
+            page,
+            "\n## {}\n\n{}.\n\n_{}_\n\n",
+            rule.id,
+            capital(rule.summary),
+            rule.facts()
+        )
+        .unwrap();
         for line in rule.docs.lines() {
             let line = line.strip_prefix(' ').unwrap_or(line).trim_end();
             let line = match line.split_once("```sql,") {
-                Some((_, kind)) => format!("\n{}:\n\n```sql", capital(kind)),
+                Some((_, kind)) => {
+                    let kind = kind.strip_suffix(" shown").unwrap_or(kind);
+                    format!("\n{}:\n\n```sql", capital(kind))
+                }
                 None if line.starts_with("## ") => format!("#{line}\n"),
                 None => line.to_owned(),
             };
