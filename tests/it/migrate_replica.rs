@@ -44,18 +44,10 @@ fn as_owner(uid: u32, program: &Path) -> Command {
     command
 }
 
-async fn binaries(client: &Client) -> PathBuf {
-    let row = client
-        .query_one("select setting from pg_config() where name = 'BINDIR'", &[])
-        .await
-        .unwrap();
-    PathBuf::from(row.get::<_, String>(0))
-}
-
 /// Copies the server and starts the copy as its standby.
 async fn replica_of(ground: &Ground, primary: &Throwaway) -> Replica {
     let client = ground.db.client().await;
-    let bin = binaries(&client).await;
+    let bin = server::binaries(&client).await;
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let owner = std::fs::metadata(primary.socket_dir()).unwrap();
     if nix::unistd::geteuid().is_root() {
