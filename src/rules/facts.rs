@@ -1,4 +1,5 @@
 use super::FEW_ROWS;
+use super::traffic::Traffic;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
@@ -17,6 +18,9 @@ pub struct Facts<'a> {
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
+    /// Tables to those whose policies read them.
+    read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
+    pub(super) traffic: Traffic<'a>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -79,6 +83,13 @@ impl<'a> Facts<'a> {
             .filter_map(|(_, test)| test.form.index_column())
             .filter_map(|column| Some((column.table.clone()?, column.column.clone())))
             .collect();
+        let mut read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>> = BTreeMap::new();
+        for policy in &policies {
+            for read in policy.quals().flat_map(|(_, qual)| qual.tables_read()) {
+                let by = read_by_policies.entry(read.clone()).or_default();
+                by.insert(policy.name);
+            }
+        }
         Self {
             catalog,
             statements,
@@ -87,7 +98,18 @@ impl<'a> Facts<'a> {
             gaps,
             functions,
             compared,
+            read_by_policies,
+            traffic: Traffic::new(catalog, statements),
         }
+    }
+
+    /// The tables whose policies read `table` in a sub-select.
+    pub(super) fn read_by_policies_of(&self, table: &Name) -> impl Iterator<Item = &'a Name> {
+        let by = self.read_by_policies.get(table);
+        by.into_iter()
+            .flatten()
+            .copied()
+            .filter(move |t| *t != table)
     }
 
     /// Whether a policy compares the column, of this table, with something.

@@ -5,6 +5,7 @@ use crate::model::{Catalog, Finding, Gap, Severity, Statements};
 mod facts;
 mod fix;
 mod sink;
+mod traffic;
 
 mod cast_on_policy_column;
 mod column_free_branch;
@@ -180,7 +181,13 @@ pub fn audit(
         (scope.only.is_empty() || named(&scope.only)) && !named(&scope.skip)
     });
     for rule in wanted {
+        let before = findings.len();
         (rule.check)(&facts, &mut Sink::new(rule.id, &mut findings, &mut gaps));
+        if rule.category == Category::Speed {
+            for finding in findings.iter_mut().skip(before) {
+                traffic::attach(&facts, finding);
+            }
+        }
     }
     // Statements and the database itself belong to no schema.
     findings.retain(|f| {
