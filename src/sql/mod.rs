@@ -4,6 +4,7 @@ pub mod access;
 pub mod body;
 pub mod ddl;
 pub mod lock;
+pub mod partition;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
