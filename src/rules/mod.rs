@@ -9,6 +9,7 @@ mod traffic;
 
 mod cast_on_policy_column;
 mod column_free_branch;
+mod condition_not_leakproof;
 mod correlated_subselect_policy;
 mod duplicate_index;
 mod in_subselect_policy;
@@ -46,6 +47,7 @@ pub static ALL: &[&Rule] = &[
     &in_subselect_policy::RULE,
     &cast_on_policy_column::RULE,
     &column_free_branch::RULE,
+    &condition_not_leakproof::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
     &policy_for_public::RULE,

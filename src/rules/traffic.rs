@@ -189,6 +189,11 @@ fn weigh(facts: &Facts<'_>, finding: &mut Finding, mut visits: Vec<Visit<'_>>) {
     }
 }
 
+/// The first few, with their numbers.
+pub(super) fn list(visits: &[Visit<'_>]) -> Value {
+    visits.iter().take(LISTED).map(listed).collect()
+}
+
 fn listed(visit: &Visit<'_>) -> Value {
     let statement = visit.statement;
     json!({
