@@ -3,6 +3,7 @@ use super::traffic::Traffic;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
+use crate::sql::inline;
 use crate::sql::qual::{Call, Clause, ColumnUse, Form, Frequency, Qual, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,8 @@ pub struct Facts<'a> {
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
+    /// Functions called volatile whose text the server puts in place of the call: how volatile that is.
+    folded: BTreeMap<u32, Volatility>,
     /// Tables to those whose policies read them.
     read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
     pub(super) traffic: Traffic<'a>,
@@ -90,6 +93,22 @@ impl<'a> Facts<'a> {
                 by.insert(policy.name);
             }
         }
+        let mut folded = BTreeMap::new();
+        for call in policies
+            .iter()
+            .flat_map(PolicyFacts::quals)
+            .flat_map(|(_, q)| &q.calls)
+        {
+            let named = functions.get(&(call.schema.as_str(), call.name.as_str()));
+            for function in named.into_iter().flatten() {
+                if function.volatility == Volatility::Volatile
+                    && !folded.contains_key(&function.oid)
+                {
+                    let volatility = inline::folded_volatility(function, catalog);
+                    folded.insert(function.oid, volatility.unwrap_or(Volatility::Volatile));
+                }
+            }
+        }
         Self {
             catalog,
             statements,
@@ -98,6 +117,7 @@ impl<'a> Facts<'a> {
             gaps,
             functions,
             compared,
+            folded,
             read_by_policies,
             traffic: Traffic::new(catalog, statements),
         }
@@ -145,9 +165,10 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// `None` where the function is not known.
+    /// `None` where the function is not known. What is folded into the query is as volatile as its body.
     pub(super) fn volatility(&self, call: &Call) -> Option<Volatility> {
-        let known = self.functions(call).iter().map(|f| f.volatility).max();
+        let told = |f: &Function| self.folded.get(&f.oid).copied().unwrap_or(f.volatility);
+        let known = self.functions(call).into_iter().map(told).max();
         known.or_else(|| {
             let builtin = || self.catalog.builtins.get(&call.name).copied();
             call.schema
