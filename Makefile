@@ -45,4 +45,4 @@ bench: deps ## benchmarks of dbtune's own hot paths
 	cargo bench $(CARGO_FLAGS)
 
 bench-apply: deps ## the long tests of apply and rollback: kills, crashes, a full disk, what writers feel
-	cargo test --release --test it $(CARGO_FLAGS) migrate_harness:: -- --ignored --nocapture --test-threads 1
+	cargo test --release --test it $(CARGO_FLAGS) -- --ignored --nocapture --test-threads 1 migrate_harness:: migrate_blows:: migrate_platform::

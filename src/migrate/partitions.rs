@@ -35,7 +35,7 @@ impl Runner<'_> {
                 let child = child_of(one);
                 if let Some(down) = &mut task.down {
                     // After the parent, whose drop takes along what was attached to it.
-                    down.push_str(&format!("\n{};", ddl::drop_index(&child, Build::Plain)));
+                    *down = format!("{down}\n{};", ddl::drop_index(&child, Build::Plain));
                 }
                 self.begin_step(&task).await?;
                 self.make(one, &child).await?;

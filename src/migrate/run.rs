@@ -33,6 +33,7 @@ pub async fn apply(
         let text = format!("{} has no down file: it cannot be taken back", task.label());
         runner.note(text);
     }
+    runner.survey(&tasks).await?;
     let mut trial = Trial::begin(options.gain.as_ref(), &runner.watch, folder, &tasks).await;
     let mut done = Vec::new();
     let ran = run(&mut runner, &table, &tasks, &mut done, trial.as_mut()).await;
