@@ -1,4 +1,5 @@
 use super::FEW_ROWS;
+use super::exposure::Exposure;
 use super::traffic::Traffic;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
@@ -16,6 +17,7 @@ pub struct Facts<'a> {
     pub policies: Vec<PolicyFacts<'a>>,
     /// Expressions that were not understood.
     pub gaps: Vec<Gap>,
+    pub(super) exposure: Exposure<'a>,
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
@@ -115,6 +117,7 @@ impl<'a> Facts<'a> {
             slo_ms,
             policies,
             gaps,
+            exposure: Exposure::new(catalog),
             functions,
             compared,
             folded,

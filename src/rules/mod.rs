@@ -2,18 +2,28 @@
 
 use crate::model::{Catalog, Finding, Gap, Severity, Statements};
 
+mod exposure;
 mod facts;
 mod fix;
+mod sensitive;
 mod sink;
 mod traffic;
+mod tested;
 
+mod auth_users_exposed;
 mod cast_on_policy_column;
+mod child_bypasses_parent_policies;
 mod column_free_branch;
 mod condition_not_leakproof;
 mod correlated_subselect_policy;
+mod default_privileges_to_public;
 mod duplicate_index;
+mod exposed_security_definer;
+mod exposed_table_without_rls;
+mod foreign_table_exposed;
 mod in_subselect_policy;
 mod invalid_index;
+mod materialized_view_exposed;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
@@ -28,6 +38,7 @@ mod policy_recursion;
 mod redundant_index;
 mod rls_without_policies;
 mod security_definer_under_rls;
+mod sensitive_column_granted;
 mod slow_statement;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
@@ -59,6 +70,14 @@ pub static ALL: &[&Rule] = &[
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
     &security_definer_under_rls::RULE,
+    &exposed_table_without_rls::RULE,
+    &child_bypasses_parent_policies::RULE,
+    &foreign_table_exposed::RULE,
+    &materialized_view_exposed::RULE,
+    &auth_users_exposed::RULE,
+    &exposed_security_definer::RULE,
+    &sensitive_column_granted::RULE,
+    &default_privileges_to_public::RULE,
     &unindexed_foreign_key::RULE,
     &invalid_index::RULE,
     &duplicate_index::RULE,

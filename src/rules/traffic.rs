@@ -70,11 +70,11 @@ impl<'a> Traffic<'a> {
                 command: mentions.command,
                 role,
             });
-            let invoker = table
-                .options
-                .iter()
-                .any(|o| matches!(o.as_str(), "security_invoker=true" | "security_invoker=on"));
-            let role = if invoker { role } else { table.owner.as_str() };
+            let role = if super::tested::invoker(table) {
+                role
+            } else {
+                table.owner.as_str()
+            };
             open.extend(table.reads.iter().map(|read| (read, role)));
         }
     }

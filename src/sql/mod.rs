@@ -12,6 +12,7 @@ pub mod rewrite;
 pub mod scope;
 pub mod script;
 mod single;
+pub mod touches;
 pub mod tree;
 
 pub use single::{Single, is_limited, single};

@@ -145,13 +145,13 @@ impl Reader<'_> {
 }
 
 /// Puts each row's part where the row's `oid` says; rows of system and temporary tables are dropped.
-struct Parts<'a> {
-    catalog: &'a mut Catalog,
-    names: &'a Names,
+pub(super) struct Parts<'a> {
+    pub(super) catalog: &'a mut Catalog,
+    pub(super) names: &'a Names,
 }
 
 impl Parts<'_> {
-    fn put(&mut self, row: &Row, put: impl FnOnce(&mut Table)) -> Result<()> {
+    pub(super) fn put(&mut self, row: &Row, put: impl FnOnce(&mut Table)) -> Result<()> {
         let oid: u32 = get(row, "oid")?;
         let name = self.names.get(&oid);
         if let Some(table) = name.and_then(|name| self.catalog.tables.get_mut(name)) {
@@ -212,6 +212,7 @@ fn column(row: &Row) -> Result<Column> {
         equality_leakproof: get(row, "equality")?,
         ordering_leakproof: get(row, "ordering")?,
         stats: None,
+        grants: BTreeMap::new(),
     })
 }
 
