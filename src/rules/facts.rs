@@ -1,8 +1,10 @@
 use super::FEW_ROWS;
 use super::exposure::Exposure;
+use super::traffic::Traffic;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
+use crate::sql::inline;
 use crate::sql::qual::{Call, Clause, ColumnUse, Form, Frequency, Qual, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +21,11 @@ pub struct Facts<'a> {
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
+    /// Functions called volatile whose text the server puts in place of the call: how volatile that is.
+    folded: BTreeMap<u32, Volatility>,
+    /// Tables to those whose policies read them.
+    read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
+    pub(super) traffic: Traffic<'a>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -81,6 +88,29 @@ impl<'a> Facts<'a> {
             .filter_map(|(_, test)| test.form.index_column())
             .filter_map(|column| Some((column.table.clone()?, column.column.clone())))
             .collect();
+        let mut read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>> = BTreeMap::new();
+        for policy in &policies {
+            for read in policy.quals().flat_map(|(_, qual)| qual.tables_read()) {
+                let by = read_by_policies.entry(read.clone()).or_default();
+                by.insert(policy.name);
+            }
+        }
+        let mut folded = BTreeMap::new();
+        for call in policies
+            .iter()
+            .flat_map(PolicyFacts::quals)
+            .flat_map(|(_, q)| &q.calls)
+        {
+            let named = functions.get(&(call.schema.as_str(), call.name.as_str()));
+            for function in named.into_iter().flatten() {
+                if function.volatility == Volatility::Volatile
+                    && !folded.contains_key(&function.oid)
+                {
+                    let volatility = inline::folded_volatility(function, catalog);
+                    folded.insert(function.oid, volatility.unwrap_or(Volatility::Volatile));
+                }
+            }
+        }
         Self {
             catalog,
             statements,
@@ -90,7 +120,19 @@ impl<'a> Facts<'a> {
             exposure: Exposure::new(catalog),
             functions,
             compared,
+            folded,
+            read_by_policies,
+            traffic: Traffic::new(catalog, statements),
         }
+    }
+
+    /// The tables whose policies read `table` in a sub-select.
+    pub(super) fn read_by_policies_of(&self, table: &Name) -> impl Iterator<Item = &'a Name> {
+        let by = self.read_by_policies.get(table);
+        by.into_iter()
+            .flatten()
+            .copied()
+            .filter(move |t| *t != table)
     }
 
     /// Whether a policy compares the column, of this table, with something.
@@ -126,9 +168,10 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// `None` where the function is not known.
+    /// `None` where the function is not known. What is folded into the query is as volatile as its body.
     pub(super) fn volatility(&self, call: &Call) -> Option<Volatility> {
-        let known = self.functions(call).iter().map(|f| f.volatility).max();
+        let told = |f: &Function| self.folded.get(&f.oid).copied().unwrap_or(f.volatility);
+        let known = self.functions(call).into_iter().map(told).max();
         known.or_else(|| {
             let builtin = || self.catalog.builtins.get(&call.name).copied();
             call.schema

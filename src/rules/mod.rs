@@ -7,6 +7,7 @@ mod facts;
 mod fix;
 mod sensitive;
 mod sink;
+mod traffic;
 mod tested;
 
 mod auth_users_exposed;
@@ -15,6 +16,7 @@ mod bypassrls_role;
 mod cast_on_policy_column;
 mod child_bypasses_parent_policies;
 mod column_free_branch;
+mod condition_not_leakproof;
 mod correlated_subselect_policy;
 mod default_privileges_to_public;
 mod duplicate_index;
@@ -72,6 +74,7 @@ pub static ALL: &[&Rule] = &[
     &in_subselect_policy::RULE,
     &cast_on_policy_column::RULE,
     &column_free_branch::RULE,
+    &condition_not_leakproof::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
     &policy_for_public::RULE,
@@ -231,7 +234,13 @@ pub fn audit(
         (scope.only.is_empty() || named(&scope.only)) && !named(&scope.skip)
     });
     for rule in wanted {
+        let before = findings.len();
         (rule.check)(&facts, &mut Sink::new(rule.id, &mut findings, &mut gaps));
+        if rule.category == Category::Speed {
+            for finding in findings.iter_mut().skip(before) {
+                traffic::attach(&facts, finding);
+            }
+        }
     }
     // Statements and the database itself belong to no schema.
     findings.retain(|f| {

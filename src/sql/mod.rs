@@ -3,6 +3,7 @@
 pub mod access;
 pub mod body;
 pub mod ddl;
+pub mod inline;
 pub mod lock;
 pub mod partition;
 pub mod qual;
