@@ -4,6 +4,8 @@ use crate::model::{Catalog, Finding, Gap, Severity, Statements};
 
 mod facts;
 mod fix;
+mod meaning;
+mod reach;
 mod sink;
 
 mod cast_on_policy_column;
