@@ -8,17 +8,26 @@ mod meaning;
 mod reach;
 mod sink;
 
+mod always_false_policy;
+mod always_true_policy;
 mod cast_on_policy_column;
 mod column_free_branch;
 mod correlated_subselect_policy;
 mod duplicate_index;
+mod email_in_policy;
+mod exists_without_caller;
+mod identity_compared_with_literal;
+mod idle_restrictive_policy;
 mod in_subselect_policy;
 mod invalid_index;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
 mod never_analyzed;
+mod nullable_scope_column;
+mod only_restrictive_policies;
 mod parallel_unsafe_policy_function;
+mod pattern_from_session;
 mod per_row_column_call;
 mod per_row_stable_call;
 mod policies_without_rls;
@@ -27,11 +36,18 @@ mod policy_function_not_executable;
 mod policy_recursion;
 mod redundant_index;
 mod rls_without_policies;
+mod role_keyed_policy;
 mod security_definer_under_rls;
+mod setting_without_default;
 mod slow_statement;
+mod true_branch;
+mod true_without_login;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
+mod unknown_role_in_policy;
+mod unqualified_setting;
 mod unused_index;
+mod user_editable_claim;
 mod view_bypasses_rls;
 mod volatile_policy_function;
 
@@ -58,6 +74,22 @@ pub static ALL: &[&Rule] = &[
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
     &security_definer_under_rls::RULE,
+    &always_true_policy::RULE,
+    &true_branch::RULE,
+    &idle_restrictive_policy::RULE,
+    &always_false_policy::RULE,
+    &only_restrictive_policies::RULE,
+    &role_keyed_policy::RULE,
+    &setting_without_default::RULE,
+    &unqualified_setting::RULE,
+    &identity_compared_with_literal::RULE,
+    &pattern_from_session::RULE,
+    &nullable_scope_column::RULE,
+    &user_editable_claim::RULE,
+    &email_in_policy::RULE,
+    &exists_without_caller::RULE,
+    &unknown_role_in_policy::RULE,
+    &true_without_login::RULE,
     &unindexed_foreign_key::RULE,
     &invalid_index::RULE,
     &duplicate_index::RULE,
