@@ -1,6 +1,7 @@
 use super::FEW_ROWS;
 use super::exposure::Exposure;
 use super::traffic::Traffic;
+use super::meaning::Bodies;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
@@ -19,6 +20,8 @@ pub struct Facts<'a> {
     pub gaps: Vec<Gap>,
     pub(super) exposure: Exposure<'a>,
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
+    /// Bodies of the functions that policies call, and of those that they call.
+    pub(super) bodies: Bodies,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
     /// Functions called volatile whose text the server puts in place of the call: how volatile that is.
@@ -111,6 +114,7 @@ impl<'a> Facts<'a> {
                 }
             }
         }
+        let bodies = Bodies::of(&policies, &functions);
         Self {
             catalog,
             statements,
@@ -119,6 +123,7 @@ impl<'a> Facts<'a> {
             gaps,
             exposure: Exposure::new(catalog),
             functions,
+            bodies,
             compared,
             folded,
             read_by_policies,
@@ -149,16 +154,26 @@ impl<'a> Facts<'a> {
 
     /// The functions that `call` may mean: those of that name with room for as many arguments.
     pub(super) fn functions(&self, call: &Call) -> Vec<&'a Function> {
-        let schema = if call.schema.is_empty() {
+        self.functions_named(&call.schema, &call.name, call.arguments)
+    }
+
+    /// [`Facts::functions`] by name and number of arguments.
+    pub(super) fn functions_named(
+        &self,
+        schema: &str,
+        name: &str,
+        arguments: usize,
+    ) -> Vec<&'a Function> {
+        let schema = if schema.is_empty() {
             "pg_catalog"
         } else {
-            &call.schema
+            schema
         };
-        let named = self.functions.get(&(schema, call.name.as_str()));
+        let named = self.functions.get(&(schema, name));
         let named = named.map_or(&[][..], Vec::as_slice);
         let exact: Vec<_> = named
             .iter()
-            .filter(|f| f.argument_types.len() == call.arguments)
+            .filter(|f| f.argument_types.len() == arguments)
             .copied()
             .collect();
         if exact.is_empty() {

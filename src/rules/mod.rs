@@ -6,6 +6,8 @@ mod exposure;
 mod facts;
 mod fix;
 mod sensitive;
+mod meaning;
+mod reach;
 mod sink;
 mod traffic;
 mod tested;
@@ -13,6 +15,8 @@ mod tested;
 mod auth_users_exposed;
 mod bucket_listing;
 mod bypassrls_role;
+mod always_false_policy;
+mod always_true_policy;
 mod cast_on_policy_column;
 mod child_bypasses_parent_policies;
 mod column_free_branch;
@@ -27,6 +31,10 @@ mod foreign_key_oracle;
 mod foreign_key_to_auth_unique;
 mod foreign_table_exposed;
 mod graphql_exposed;
+mod email_in_policy;
+mod exists_without_caller;
+mod identity_compared_with_literal;
+mod idle_restrictive_policy;
 mod in_subselect_policy;
 mod invalid_index;
 mod leakproof_function;
@@ -37,7 +45,10 @@ mod mutable_search_path;
 mod never_analyzed;
 mod outdated_extension;
 mod owner_bypasses_policies;
+mod nullable_scope_column;
+mod only_restrictive_policies;
 mod parallel_unsafe_policy_function;
+mod pattern_from_session;
 mod per_row_column_call;
 mod per_row_stable_call;
 mod policies_without_rls;
@@ -49,6 +60,7 @@ mod realtime_without_rls;
 mod redundant_index;
 mod reg_type_column;
 mod rls_without_policies;
+mod role_keyed_policy;
 mod security_definer_under_rls;
 mod sensitive_column_granted;
 mod slow_statement;
@@ -56,7 +68,16 @@ mod trigger_bypasses_policies;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
 mod unique_across_tenants;
+mod setting_without_default;
+mod slow_statement;
+mod true_branch;
+mod true_without_login;
+mod unindexed_foreign_key;
+mod unindexed_policy_column;
+mod unknown_role_in_policy;
+mod unqualified_setting;
 mod unused_index;
+mod user_editable_claim;
 mod view_bypasses_rls;
 mod view_calls_security_definer;
 mod view_without_security_barrier;
@@ -110,6 +131,22 @@ pub static ALL: &[&Rule] = &[
     &outdated_extension::RULE,
     &foreign_key_to_auth_unique::RULE,
     &reg_type_column::RULE,
+    &always_true_policy::RULE,
+    &true_branch::RULE,
+    &idle_restrictive_policy::RULE,
+    &always_false_policy::RULE,
+    &only_restrictive_policies::RULE,
+    &role_keyed_policy::RULE,
+    &setting_without_default::RULE,
+    &unqualified_setting::RULE,
+    &identity_compared_with_literal::RULE,
+    &pattern_from_session::RULE,
+    &nullable_scope_column::RULE,
+    &user_editable_claim::RULE,
+    &email_in_policy::RULE,
+    &exists_without_caller::RULE,
+    &unknown_role_in_policy::RULE,
+    &true_without_login::RULE,
     &unindexed_foreign_key::RULE,
     &invalid_index::RULE,
     &duplicate_index::RULE,

@@ -4,6 +4,8 @@ pub mod access;
 pub mod body;
 pub mod ddl;
 pub mod inline;
+pub mod expr;
+pub mod fold;
 pub mod lock;
 pub mod partition;
 pub mod qual;
