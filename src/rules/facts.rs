@@ -1,7 +1,7 @@
 use super::FEW_ROWS;
 use super::exposure::Exposure;
-use super::traffic::Traffic;
 use super::meaning::Bodies;
+use super::visits::Visits;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
@@ -28,7 +28,7 @@ pub struct Facts<'a> {
     folded: BTreeMap<u32, Volatility>,
     /// Tables to those whose policies read them.
     read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
-    pub(super) traffic: Traffic<'a>,
+    pub(super) visits: Visits<'a>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -127,7 +127,7 @@ impl<'a> Facts<'a> {
             compared,
             folded,
             read_by_policies,
-            traffic: Traffic::new(catalog, statements),
+            visits: Visits::new(catalog, statements),
         }
     }
 

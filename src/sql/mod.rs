@@ -3,9 +3,9 @@
 pub mod access;
 pub mod body;
 pub mod ddl;
-pub mod inline;
 pub mod expr;
 pub mod fold;
+pub mod inline;
 pub mod lock;
 pub mod partition;
 pub mod qual;

@@ -14,7 +14,7 @@ const NO_RULES: &[&str] = &[
     "sensitive",
     "sink",
     "tested",
-    "traffic",
+    "visits",
 ];
 
 #[test]
