@@ -5,6 +5,7 @@ use crate::model::Catalog;
 
 pub(super) mod decode;
 mod functions;
+mod health;
 mod server;
 mod tables;
 
@@ -72,6 +73,7 @@ async fn read_once(session: &Session, sizes: Sizes) -> Result<Catalog> {
 async fn read_in_transaction(session: &Session, sizes: Sizes) -> Result<Catalog> {
     let mut catalog = Catalog::default();
     let reader = Reader::start(session, sizes, &mut catalog).await?;
+    reader.read_health(&mut catalog).await?;
     let names = reader.read_tables(&mut catalog).await?;
     reader.read_parts(&mut catalog, &names).await?;
     reader.read_statistics(&mut catalog, &names).await?;

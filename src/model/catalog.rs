@@ -1,4 +1,4 @@
-use super::{Gap, Name};
+use super::{Checkpoints, Gap, Holder, Load, Name, Sessions};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +38,18 @@ pub struct Server {
     /// A few settings that rules and the planner depend on, as `SHOW` prints them.
     pub settings: BTreeMap<String, String>,
     pub extensions: BTreeMap<String, Extension>,
+    /// `ALTER DATABASE … SET` of this database, as `name=value`.
+    #[serde(default)]
+    pub config: Vec<String>,
+    #[serde(default)]
+    pub load: Load,
+    #[serde(default)]
+    pub checkpoints: Checkpoints,
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Prepared transactions and replication slots.
+    #[serde(default)]
+    pub holders: Vec<Holder>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +71,9 @@ pub struct Role {
     pub connection_limit: i32,
     /// `ALTER ROLE … SET`, as `name=value`.
     pub config: Vec<String>,
+    /// `ALTER ROLE … IN DATABASE … SET` of this database, as `name=value`.
+    #[serde(default)]
+    pub database_config: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +122,12 @@ pub struct Table {
     /// Whether other tables inherit from it, partitions aside: its keys say nothing of their rows.
     #[serde(default)]
     pub inherited: bool,
+    /// Whether a publication carries its updates or deletes to subscribers.
+    #[serde(default)]
+    pub published: bool,
+    /// `REPLICA IDENTITY FULL`: the whole old row stands for the key that is missing.
+    #[serde(default)]
+    pub replica_identity_full: bool,
     /// Relations that a view or materialised view reads, directly.
     pub reads: Vec<Name>,
 }
@@ -246,6 +267,7 @@ pub struct ForeignKey {
 
 /// Cumulative counters since [`Server::stats_since`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Activity {
     pub seq_scans: i64,
     pub seq_rows: i64,
@@ -258,6 +280,19 @@ pub struct Activity {
     pub dead: i64,
     pub last_vacuum: Option<DateTime<Utc>>,
     pub last_analyze: Option<DateTime<Utc>>,
+    /// The latest by autovacuum itself.
+    pub last_autovacuum: Option<DateTime<Utc>>,
+    pub modified_since_analyze: i64,
+    pub inserted_since_vacuum: i64,
+    /// Blocks of the heap found in shared buffers, and asked of the operating system.
+    pub heap_hit: i64,
+    pub heap_read: i64,
+    /// The same of all indexes together.
+    pub index_hit: i64,
+    pub index_read: i64,
+    /// `age(relfrozenxid)`; 0 for what holds no rows.
+    pub xid_age: i64,
+    pub multixact_age: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,4 +1,5 @@
 use super::FEW_ROWS;
+use super::traffic::Traffic;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
@@ -17,6 +18,8 @@ pub struct Facts<'a> {
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
+    /// Read from the statements when a rule asks for it first.
+    traffic: std::cell::OnceCell<Option<Traffic<'a>>>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -87,7 +90,15 @@ impl<'a> Facts<'a> {
             gaps,
             functions,
             compared,
+            traffic: std::cell::OnceCell::new(),
         }
+    }
+
+    /// What statements do to which tables; `None` where no statements are known.
+    pub(super) fn traffic(&self) -> Option<&Traffic<'a>> {
+        self.traffic
+            .get_or_init(|| Some(Traffic::new(self.catalog, self.statements?)))
+            .as_ref()
     }
 
     /// Whether a policy compares the column, of this table, with something.

@@ -4,32 +4,55 @@ use crate::model::{Catalog, Finding, Gap, Severity, Statements};
 
 mod facts;
 mod fix;
+mod measure;
 mod sink;
+mod traffic;
 
+mod autovacuum_off;
+mod cache_misses;
+mod caching_candidate;
 mod cast_on_policy_column;
 mod column_free_branch;
+mod connections_near_limit;
+mod contradicting_settings;
 mod correlated_subselect_policy;
+mod dead_rows;
+mod deadlocks;
+mod disk_page_cost;
+mod dominant_statement;
 mod duplicate_index;
+mod forced_checkpoints;
+mod idle_in_transaction;
 mod in_subselect_policy;
 mod invalid_index;
+mod io_timing_off;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
 mod never_analyzed;
 mod parallel_unsafe_policy_function;
+mod parameter_sensitive_statement;
 mod per_row_column_call;
 mod per_row_stable_call;
+mod planning_time;
 mod policies_without_rls;
 mod policy_for_public;
 mod policy_function_not_executable;
 mod policy_recursion;
 mod redundant_index;
+mod repeated_lookup;
 mod rls_without_policies;
+mod role_without_timeouts;
 mod security_definer_under_rls;
+mod sequential_scans;
 mod slow_statement;
+mod stale_statistics;
+mod temp_spill;
+mod transaction_wraparound;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
 mod unused_index;
+mod vacuum_held_back;
 mod view_bypasses_rls;
 mod volatile_policy_function;
 
@@ -64,6 +87,27 @@ pub static ALL: &[&Rule] = &[
     &never_analyzed::RULE,
     &missing_policy_statistics::RULE,
     &slow_statement::RULE,
+    &autovacuum_off::RULE,
+    &stale_statistics::RULE,
+    &dead_rows::RULE,
+    &vacuum_held_back::RULE,
+    &transaction_wraparound::RULE,
+    &idle_in_transaction::RULE,
+    &connections_near_limit::RULE,
+    &role_without_timeouts::RULE,
+    &dominant_statement::RULE,
+    &temp_spill::RULE,
+    &planning_time::RULE,
+    &parameter_sensitive_statement::RULE,
+    &repeated_lookup::RULE,
+    &sequential_scans::RULE,
+    &cache_misses::RULE,
+    &caching_candidate::RULE,
+    &deadlocks::RULE,
+    &forced_checkpoints::RULE,
+    &contradicting_settings::RULE,
+    &disk_page_cost::RULE,
+    &io_timing_off::RULE,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

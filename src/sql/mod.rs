@@ -11,5 +11,6 @@ pub mod scope;
 pub mod script;
 mod single;
 pub mod tree;
+pub mod usage;
 
 pub use single::{Single, is_limited, single};
