@@ -64,7 +64,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         .map(|(read, name)| serde_json::json!({"table": name.to_string(), "blocks_read": read}))
         .collect();
     let found = Found::new(
-        if hit < 80.0 { Severity::Warning } else { Severity::Note },
+        if hit < 80.0 {
+            Severity::Warning
+        } else {
+            Severity::Note
+        },
         ObjectKind::Database,
         &database(server),
         None,
@@ -103,7 +107,12 @@ mod tests {
         table.activity.heap_read = 800_000;
         let found = judge(&RULE, &catalog, &[]);
         assert_eq!(found[0].severity, Severity::Warning);
-        assert!(found[0].message.contains("89 % of the reads are of public.doc"), "{found:?}");
+        assert!(
+            found[0]
+                .message
+                .contains("89 % of the reads are of public.doc"),
+            "{found:?}"
+        );
         let load = &mut catalog.server.load;
         (load.blocks_hit, load.blocks_read) = (19_000_000, 1_000_000);
         let setting = ("shared_buffers".to_owned(), "128MB".to_owned());

@@ -75,7 +75,10 @@ fn report(
     let Some(first) = tables.first() else {
         return;
     };
-    let known: Vec<&Table> = tables.iter().filter_map(|t| facts.catalog.table(t)).collect();
+    let known: Vec<&Table> = tables
+        .iter()
+        .filter_map(|t| facts.catalog.table(t))
+        .collect();
     let written: i64 = known.iter().map(|t| writes(t)).sum();
     let calls: i64 = statements.iter().map(|u| u.statement.calls).sum();
     let guarded = known.iter().any(|t| t.rls_enabled);
@@ -87,7 +90,10 @@ fn report(
     };
     let hour = total / 1000.0 / (days * 24.0);
     let texts: Vec<String> = statements.iter().take(3).map(|u| u.short()).collect();
-    let roles: BTreeSet<&str> = statements.iter().map(|u| u.statement.role.as_str()).collect();
+    let roles: BTreeSet<&str> = statements
+        .iter()
+        .map(|u| u.statement.role.as_str())
+        .collect();
     let found = Found::new(
         Severity::Note,
         ObjectKind::Table,
@@ -120,7 +126,10 @@ fn writes(table: &Table) -> i64 {
 fn is_calm(table: &Table) -> bool {
     let reads = float(table.activity.seq_scans + table.activity.idx_scans);
     let view = table.kind == TableKind::View;
-    let stored = matches!(table.kind, TableKind::Ordinary | TableKind::MaterializedView);
+    let stored = matches!(
+        table.kind,
+        TableKind::Ordinary | TableKind::MaterializedView
+    );
     // A view is as calm as the tables behind it, which are judged beside it.
     view || stored
         && reads >= MIN_READS
@@ -149,7 +158,12 @@ mod tests {
         };
         let found = with(12, 4_000_000);
         assert_eq!(found[0].evidence["saved_ms"], 2_000_000.0);
-        assert!(found[0].message.starts_with("12 rows written in 30 days, and 4,000,000 reads that take 67 %"), "{found:?}");
+        assert!(
+            found[0]
+                .message
+                .starts_with("12 rows written in 30 days, and 4,000,000 reads that take 67 %"),
+            "{found:?}"
+        );
         assert_eq!(with(500_000, 4_000_000), [], "written");
         assert_eq!(with(0, 3_000), [], "not hot");
     }

@@ -44,9 +44,21 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     let all: Vec<&SessionGroup> = groups.iter().collect();
     let here: Vec<&SessionGroup> = groups.iter().filter(|g| g.here).collect();
     let name = database(server);
-    judge((ObjectKind::Database, &name), "the server", usable, &all, sink);
+    judge(
+        (ObjectKind::Database, &name),
+        "the server",
+        usable,
+        &all,
+        sink,
+    );
     let limit = f64::from(server.load.connection_limit);
-    judge((ObjectKind::Database, &name), "the database", limit, &here, sink);
+    judge(
+        (ObjectKind::Database, &name),
+        "the database",
+        limit,
+        &here,
+        sink,
+    );
     for (role, known) in &facts.catalog.roles {
         let limit = f64::from(known.connection_limit);
         if limit > 0.0 && !known.superuser {
@@ -72,7 +84,11 @@ fn judge(
     let mut states: BTreeMap<&str, i64> = BTreeMap::new();
     let mut users: BTreeMap<String, i64> = BTreeMap::new();
     for group in groups {
-        let state = if group.state.is_empty() { "unknown" } else { &group.state };
+        let state = if group.state.is_empty() {
+            "unknown"
+        } else {
+            &group.state
+        };
         *states.entry(state).or_default() += group.count;
         let user = format!("{} {}", group.role, group.application);
         *users.entry(user.trim().to_owned()).or_default() += group.count;
@@ -106,7 +122,10 @@ mod tests {
 
     fn with(count: i64) -> Catalog {
         let mut catalog = catalog();
-        let settings = [("max_connections", "100"), ("superuser_reserved_connections", "3")];
+        let settings = [
+            ("max_connections", "100"),
+            ("superuser_reserved_connections", "3"),
+        ];
         let settings = settings.map(|(n, v)| (n.to_owned(), v.to_owned()));
         catalog.server.settings.extend(settings);
         catalog.server.load.connection_limit = -1;
@@ -124,10 +143,19 @@ mod tests {
         assert_eq!(judge(&RULE, &with(70), &[]), []);
         let found = judge(&RULE, &with(85), &[]);
         assert_eq!(found[0].severity, Severity::Warning);
-        assert_eq!((found[0].evidence["used"].as_i64(), found[0].evidence["limit"].as_f64()), (Some(85), Some(97.0)));
+        assert_eq!(
+            (
+                found[0].evidence["used"].as_i64(),
+                found[0].evidence["limit"].as_f64()
+            ),
+            (Some(85), Some(97.0))
+        );
         assert_eq!(judge(&RULE, &with(95), &[])[0].severity, Severity::Error);
         let mut catalog = with(18);
-        let role = Role { connection_limit: 20, ..Role::default() };
+        let role = Role {
+            connection_limit: 20,
+            ..Role::default()
+        };
         catalog.roles.insert("app".to_owned(), role);
         let found = judge(&RULE, &catalog, &[]);
         assert_eq!(found.len(), 1);

@@ -1,4 +1,4 @@
-use super::measure::{float, percent, storage};
+use super::measure::{float, just_now, percent, storage};
 use super::sink::{Found, count};
 use super::{Category, Facts, Sink, rule, vacuum_held_back};
 use crate::model::{ObjectKind, Severity, TableKind};
@@ -47,8 +47,12 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let base = storage(server, table, "autovacuum_vacuum_threshold", 50.0);
         let scale = storage(server, table, "autovacuum_vacuum_scale_factor", 0.2);
         let due = base + scale * table.row_estimate();
-        let stored = matches!(table.kind, TableKind::Ordinary | TableKind::MaterializedView);
-        if !stored || activity.dead < MIN_DEAD || share < MIN_SHARE || dead <= 2.0 * due {
+        let stored = matches!(
+            table.kind,
+            TableKind::Ordinary | TableKind::MaterializedView
+        );
+        let many = activity.dead >= MIN_DEAD && share >= MIN_SHARE && dead > 2.0 * due;
+        if !stored || !many || just_now(server, activity.last_vacuum) {
             continue;
         }
         let last = activity.last_vacuum.map_or_else(
@@ -56,9 +60,15 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             |at| format!("last vacuumed {}", at.format("%Y-%m-%d %H:%M UTC")),
         );
         let held = vacuum_held_back::oldest(facts);
-        let why = held.as_ref().map_or_else(String::new, |h| format!("; held back by {h}"));
+        let why = held
+            .as_ref()
+            .map_or_else(String::new, |h| format!("; held back by {h}"));
         let found = Found::new(
-            if share >= 50.0 { Severity::Warning } else { Severity::Note },
+            if share >= 50.0 {
+                Severity::Warning
+            } else {
+                Severity::Note
+            },
             ObjectKind::Table,
             name,
             None,

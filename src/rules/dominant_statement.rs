@@ -47,9 +47,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let busy = traffic
             .hours
             .map(|hours| statement.total_ms / 3_600_000.0 / hours);
-        let sessions = busy.filter(|b| *b >= 0.01).map_or_else(String::new, |busy| {
-            format!(", {busy:.2} sessions busy with it at any time")
-        });
+        let sessions = busy
+            .filter(|b| *b >= 0.01)
+            .map_or_else(String::new, |busy| {
+                format!(", {busy:.2} sessions busy with it at any time")
+            });
         sink.report(
             used.found(
                 Severity::Note,

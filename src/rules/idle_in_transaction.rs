@@ -53,7 +53,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let holding: i64 = groups.iter().map(|g| g.holding).sum();
         let longest = groups.iter().map(|g| g.longest_state_s).fold(0.0, f64::max);
         let applications: Vec<&str> = groups.iter().map(|g| g.application.as_str()).collect();
-        let sessions = if count == 1 { "session is" } else { "sessions are" };
+        let sessions = if count == 1 {
+            "session is"
+        } else {
+            "sessions are"
+        };
         sink.report(
             Found::new(
                 if longest >= LONG_SECONDS { Severity::Warning } else { Severity::Note },

@@ -71,7 +71,10 @@ mod tests {
         };
         assert_eq!(judge(&RULE, &set("on"), &[]), []);
         let mut off = set("off");
-        assert_eq!(judge(&RULE, &off, &[])[0].evidence["blocks_read"], 1_000_000);
+        assert_eq!(
+            judge(&RULE, &off, &[])[0].evidence["blocks_read"],
+            1_000_000
+        );
         off.server.load.blocks_read = 1000;
         assert_eq!(judge(&RULE, &off, &[]), []);
     }

@@ -1,6 +1,7 @@
 //! Settings and counters as numbers.
 
 use crate::model::{Name, Server, Table};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// A setting in bytes, such as `128MB`; `None` where it is not known or has no unit of size.
 pub(super) fn bytes(server: &Server, setting: &str) -> Option<f64> {
@@ -53,6 +54,13 @@ pub(super) fn database(server: &Server) -> Name {
     Name::new("", &server.database)
 }
 
+/// Whether `event` is so fresh that counters may not know of it yet: a session sends what it did before an ANALYZE or
+/// VACUUM after that has set the counters back, and autovacuum, which would mend it, comes once a minute.
+pub(super) fn just_now(server: &Server, event: Option<DateTime<Utc>>) -> bool {
+    let age = server.read_at.zip(event).map(|(now, then)| now - then);
+    age.is_some_and(|age| age < TimeDelta::minutes(15))
+}
+
 /// Days since the statistics of the database began; `None` where it is not known.
 pub(super) fn days(server: &Server) -> Option<f64> {
     let elapsed = server.read_at? - server.stats_since?;
@@ -69,7 +77,11 @@ pub(super) fn float(counter: i64) -> f64 {
 
 /// `part` of `whole` in percent; 0 of nothing.
 pub(super) fn percent(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { 100.0 * part / whole } else { 0.0 }
+    if whole > 0.0 {
+        100.0 * part / whole
+    } else {
+        0.0
+    }
 }
 
 /// A number of bytes, for messages that take it whole.
@@ -102,7 +114,10 @@ mod tests {
         }
         assert_eq!(bytes(&server, "a"), Some(134_217_728.0));
         assert_eq!(bytes(&server, "b"), Some(1_610_612_736.0));
-        assert_eq!((bytes(&server, "c"), number(&server, "c")), (None, Some(4.0)));
+        assert_eq!(
+            (bytes(&server, "c"), number(&server, "c")),
+            (None, Some(4.0))
+        );
         assert_eq!((bytes(&server, "d"), bytes(&server, "e")), (None, None));
         assert_eq!(span(45.0), "45 seconds");
         assert_eq!(span(7200.0), "2 hours");

@@ -9,6 +9,8 @@ mod sink;
 mod traffic;
 
 mod autovacuum_off;
+mod bloated_index;
+mod bloated_table;
 mod cache_misses;
 mod caching_candidate;
 mod cast_on_policy_column;
@@ -30,6 +32,9 @@ mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
 mod never_analyzed;
+mod no_primary_key;
+mod non_hot_updates;
+mod over_indexed_table;
 mod parallel_unsafe_policy_function;
 mod parameter_sensitive_statement;
 mod per_row_column_call;
@@ -49,8 +54,10 @@ mod slow_statement;
 mod stale_statistics;
 mod temp_spill;
 mod transaction_wraparound;
+mod uncorrelated_brin;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
+mod unreachable_partial_index;
 mod unused_index;
 mod vacuum_held_back;
 mod view_bypasses_rls;
@@ -84,6 +91,13 @@ pub static ALL: &[&Rule] = &[
     &duplicate_index::RULE,
     &redundant_index::RULE,
     &unused_index::RULE,
+    &no_primary_key::RULE,
+    &bloated_table::RULE,
+    &bloated_index::RULE,
+    &over_indexed_table::RULE,
+    &non_hot_updates::RULE,
+    &uncorrelated_brin::RULE,
+    &unreachable_partial_index::RULE,
     &never_analyzed::RULE,
     &missing_policy_statistics::RULE,
     &slow_statement::RULE,

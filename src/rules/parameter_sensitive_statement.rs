@@ -84,14 +84,16 @@ fn custom(facts: &Facts<'_>, role: &str) -> bool {
     let own = facts.catalog.roles.get(role);
     general.is_some_and(|v| v == "force_custom_plan")
         || server.config.iter().any(|c| c == entry)
-        || own.is_some_and(|r| r.config.iter().chain(&r.database_config).any(|c| c == entry))
+        || own.is_some_and(|r| {
+            r.config
+                .iter()
+                .chain(&r.database_config)
+                .any(|c| c == entry)
+        })
 }
 
 /// Columns that the statement or the policies on its tables compare with a value, the most uneven first.
-fn skewed_columns<'a>(
-    facts: &Facts<'a>,
-    used: &Used<'_>,
-) -> Vec<(&'a Name, &'a str, f64, f64)> {
+fn skewed_columns<'a>(facts: &Facts<'a>, used: &Used<'_>) -> Vec<(&'a Name, &'a str, f64, f64)> {
     let mut compared: BTreeSet<(Name, String)> = BTreeSet::new();
     for access in access::of_statement(used.text, facts.catalog).unwrap_or_default() {
         let columns = access.equals.into_iter();
@@ -166,11 +168,24 @@ mod tests {
     fn spread_and_skew_together() {
         let text = "select * from doc where org = $1";
         let found = judge(&RULE, &skewed(0.4), &[uneven(text)]);
-        assert!(found[0].message.contains("40 % of the rows of public.doc share one value of org, 200 times the average"), "{found:?}");
+        assert!(
+            found[0].message.contains(
+                "40 % of the rows of public.doc share one value of org, 200 times the average"
+            ),
+            "{found:?}"
+        );
         assert_eq!(judge(&RULE, &skewed(0.005), &[uneven(text)]), [], "even");
-        assert_eq!(judge(&RULE, &skewed(0.4), &[statement(text, 5000, 3.0)]), [], "steady");
+        assert_eq!(
+            judge(&RULE, &skewed(0.4), &[statement(text, 5000, 3.0)]),
+            [],
+            "steady"
+        );
         let by_id = uneven("select * from doc where id = $1");
-        assert_eq!(judge(&RULE, &skewed(0.4), &[by_id]), [], "by another column");
+        assert_eq!(
+            judge(&RULE, &skewed(0.4), &[by_id]),
+            [],
+            "by another column"
+        );
         let mut custom = skewed(0.4);
         custom.server.config = vec!["plan_cache_mode=force_custom_plan".to_owned()];
         assert_eq!(judge(&RULE, &custom, &[uneven(text)]), [], "mended");

@@ -60,7 +60,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             .catalog
             .tables
             .values()
-            .filter(|t| t.partition_of.as_ref().is_some_and(|p| used.tables.contains(p)))
+            .filter(|t| {
+                t.partition_of
+                    .as_ref()
+                    .is_some_and(|p| used.tables.contains(p))
+            })
             .count();
         let behind = if partitions > 1 {
             format!(" over {partitions} partitions")
@@ -70,7 +74,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let share = traffic.share(statement.plan_ms);
         sink.report(
             used.found(
-                if share >= 10.0 { Severity::Warning } else { Severity::Note },
+                if share >= 10.0 {
+                    Severity::Warning
+                } else {
+                    Severity::Note
+                },
                 format!(
                     "plans for {each:.1} ms and runs for {:.1} ms{behind}, {} times",
                     statement.mean_ms,
@@ -98,7 +106,12 @@ mod tests {
             ..statement("select * from doc where id = $1", calls, mean)
         };
         let found = judge(&RULE, &catalog, &[planned(10_000, 120_000.0, 0.3)]);
-        assert!(found[0].message.starts_with("plans for 12.0 ms and runs for 0.3 ms, 10,000 times"), "{found:?}");
+        assert!(
+            found[0]
+                .message
+                .starts_with("plans for 12.0 ms and runs for 0.3 ms, 10,000 times"),
+            "{found:?}"
+        );
         for silent in [
             planned(50, 120_000.0, 0.3),
             planned(10_000, 5_000.0, 0.3),

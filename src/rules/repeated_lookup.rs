@@ -116,10 +116,14 @@ fn is_lookup(facts: &Facts<'_>, used: &Used<'_>) -> bool {
 
 /// Whether a unique index lies within the columns, or a foreign key is one of them.
 fn has_key(table: &Table, columns: &[String]) -> bool {
-    let unique = table.indexes.iter().filter(|i| i.unique && i.valid).any(|index| {
-        let mut keys = index.keys.iter();
-        keys.all(|k| k.column.as_ref().is_some_and(|c| columns.contains(c)))
-    });
+    let unique = table
+        .indexes
+        .iter()
+        .filter(|i| i.unique && i.valid)
+        .any(|index| {
+            let mut keys = index.keys.iter();
+            keys.all(|k| k.column.as_ref().is_some_and(|c| columns.contains(c)))
+        });
     let mut foreign = table.foreign_keys.iter();
     unique || foreign.any(|key| key.columns.iter().all(|c| columns.contains(c)))
 }
@@ -155,9 +159,21 @@ mod tests {
         let found = judge(&RULE, &keyed(), &[list.clone(), lookup.clone()]);
         assert_eq!(found.len(), 1);
         assert!(found[0].message.contains("100 times as many as its next statement, about as many as the rows of `select * from doc where org = $1`"), "{found:?}");
-        assert_eq!(judge(&RULE, &keyed(), std::slice::from_ref(&lookup)), [], "a key-value service");
-        assert_eq!(judge(&RULE, &catalog(), &[list.clone(), lookup.clone()]), [], "by no key");
+        assert_eq!(
+            judge(&RULE, &keyed(), std::slice::from_ref(&lookup)),
+            [],
+            "a key-value service"
+        );
+        assert_eq!(
+            judge(&RULE, &catalog(), &[list.clone(), lookup.clone()]),
+            [],
+            "by no key"
+        );
         let busy = statement("update doc set seen = 1 where id = $1", 50_000, 0.1);
-        assert_eq!(judge(&RULE, &keyed(), &[list, lookup, busy]), [], "one lookup each request");
+        assert_eq!(
+            judge(&RULE, &keyed(), &[list, lookup, busy]),
+            [],
+            "one lookup each request"
+        );
     }
 }

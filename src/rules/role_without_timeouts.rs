@@ -97,12 +97,19 @@ fn report(
     let fix: Vec<String> = missing
         .iter()
         .map(|(setting, value)| {
-            format!("alter role {} set {setting} = '{value}';", quote::ident(name))
+            format!(
+                "alter role {} set {setting} = '{value}';",
+                quote::ident(name)
+            )
         })
         .collect();
     // A limit of -1 is none.
     let unlimited = role.connection_limit < 0;
-    let connections = if unlimited { " and no connection limit" } else { "" };
+    let connections = if unlimited {
+        " and no connection limit"
+    } else {
+        ""
+    };
     let found = Found::new(
         if guarded && (calls > 0 || sessions > 0) && names.contains(&STATEMENT) {
             Severity::Warning
@@ -150,7 +157,10 @@ fn limited(catalog: &Catalog, name: &str, role: &Role, setting: &str) -> bool {
         })
     };
     // What the server was read with is that of dbtune's own role, where that has one.
-    let own = catalog.roles.get(&server.user).filter(|_| name != server.user);
+    let own = catalog
+        .roles
+        .get(&server.user)
+        .filter(|_| name != server.user);
     let skewed = own.is_some_and(|r| of(&r.config).or_else(|| of(&r.database_config)).is_some());
     let general = || server.settings.get(setting).filter(|_| !skewed).cloned();
     of(&role.database_config)
@@ -177,7 +187,9 @@ mod tests {
         catalog.roles.insert("app".to_owned(), role);
         let table = catalog.tables.get_mut(&doc()).unwrap();
         table.rls_enabled = true;
-        table.grants.insert("app".to_owned(), vec!["SELECT".to_owned()]);
+        table
+            .grants
+            .insert("app".to_owned(), vec!["SELECT".to_owned()]);
         catalog
     }
 
@@ -190,10 +202,16 @@ mod tests {
         assert_eq!(found[0].evidence["missing"].as_array().unwrap().len(), 3);
         let half = judge(&RULE, &with(&["statement_timeout=30s"]), &[]);
         assert_eq!(half[0].severity, Severity::Note);
-        let timeouts = ["statement_timeout=30s", "idle_in_transaction_session_timeout=1min"];
+        let timeouts = [
+            "statement_timeout=30s",
+            "idle_in_transaction_session_timeout=1min",
+        ];
         assert_eq!(judge(&RULE, &with(&timeouts), &[]), []);
         assert_eq!(judge(&RULE, &with(&["transaction_timeout=1min"]), &[]), []);
-        let off = ["statement_timeout=0", "idle_in_transaction_session_timeout=1min"];
+        let off = [
+            "statement_timeout=0",
+            "idle_in_transaction_session_timeout=1min",
+        ];
         assert_eq!(judge(&RULE, &with(&off), &[]).len(), 1);
         let mut catalog = with(&[]);
         catalog.server.config = timeouts.map(str::to_owned).to_vec();
@@ -204,7 +222,11 @@ mod tests {
     fn owners_superusers_and_strangers() {
         let mut catalog = with(&["idle_in_transaction_session_timeout=1min"]);
         catalog.tables.get_mut(&doc()).unwrap().owner = "app".to_owned();
-        assert_eq!(judge(&RULE, &catalog, &[]), [], "an owner's migrations may take long");
+        assert_eq!(
+            judge(&RULE, &catalog, &[]),
+            [],
+            "an owner's migrations may take long"
+        );
         let mut catalog = with(&[]);
         catalog.tables.get_mut(&doc()).unwrap().grants.clear();
         assert_eq!(judge(&RULE, &catalog, &[]), []);

@@ -41,10 +41,14 @@ const SHOWN: usize = 3;
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for (name, table) in &facts.catalog.tables {
-        let stored = matches!(table.kind, TableKind::Ordinary | TableKind::MaterializedView);
+        let stored = matches!(
+            table.kind,
+            TableKind::Ordinary | TableKind::MaterializedView
+        );
         let rows = table.row_estimate();
         let activity = &table.activity;
-        if !stored || rows < MIN_ROWS || activity.seq_scans < MIN_SCANS || table.extension.is_some() {
+        if !stored || rows < MIN_ROWS || activity.seq_scans < MIN_SCANS || table.extension.is_some()
+        {
             continue;
         }
         let each = float(activity.seq_rows) / float(activity.seq_scans);
@@ -72,12 +76,16 @@ fn report(
     let statements: Vec<_> = facts
         .traffic()
         .into_iter()
-        .flat_map(|t| &t.used)
-        .filter(|u| u.tables.contains(name) && !u.limited && pages > 0.0)
+        .flat_map(|t| t.on(name))
+        .filter(|u| !u.limited && pages > 0.0)
         .filter(|u| u.blocks_per_call() >= MOST * pages)
         .take(SHOWN)
         .collect();
-    let rls = if table.rls_enabled { " under row-level security" } else { "" };
+    let rls = if table.rls_enabled {
+        " under row-level security"
+    } else {
+        ""
+    };
     let by = statements.first().map_or_else(String::new, |u| {
         format!("; most time goes to {}: {}", u.statement.role, u.short())
     });
@@ -93,7 +101,11 @@ fn report(
         .collect();
     sink.report(
         Found::new(
-            if heavy { Severity::Warning } else { Severity::Note },
+            if heavy {
+                Severity::Warning
+            } else {
+                Severity::Note
+            },
             ObjectKind::Table,
             name,
             None,
@@ -138,7 +150,12 @@ mod tests {
         };
         let found = with(200, 200_000_000, 100);
         assert_eq!(found[0].evidence["statements"].as_array().unwrap().len(), 1);
-        assert!(found[0].message.contains("of 1,000,000 rows each, 67 % of its scans; most time goes to app"), "{found:?}");
+        assert!(
+            found[0]
+                .message
+                .contains("of 1,000,000 rows each, 67 % of its scans; most time goes to app"),
+            "{found:?}"
+        );
         assert_eq!(with(20, 20_000_000, 0), [], "few");
         assert_eq!(with(5000, 500_000, 0), [], "stopped early");
         assert_eq!(with(60, 60_000_000, 9_000), [], "some of many");

@@ -49,12 +49,26 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let each = per_call(used.statement, used.statement.temp_written) * BLOCK;
         let all = float(used.statement.temp_written) * BLOCK;
         if each >= MIN_EACH && all >= MIN_ALL {
-            report(facts, used, each, all, traffic.share(used.statement.total_ms), sink);
+            report(
+                facts,
+                used,
+                each,
+                all,
+                traffic.share(used.statement.total_ms),
+                sink,
+            );
         }
     }
 }
 
-fn report(facts: &Facts<'_>, used: &Used<'_>, each: f64, all: f64, share: f64, sink: &mut Sink<'_>) {
+fn report(
+    facts: &Facts<'_>,
+    used: &Used<'_>,
+    each: f64,
+    all: f64,
+    share: f64,
+    sink: &mut Sink<'_>,
+) {
     let server = &facts.catalog.server;
     let role = &used.statement.role;
     let own = facts.catalog.roles.get(role).and_then(|r| {
@@ -65,7 +79,11 @@ fn report(facts: &Facts<'_>, used: &Used<'_>, each: f64, all: f64, share: f64, s
     let shown = now.clone().unwrap_or_else(|| "unknown".to_owned());
     let found = used
         .found(
-            if share >= 5.0 { Severity::Warning } else { Severity::Note },
+            if share >= 5.0 {
+                Severity::Warning
+            } else {
+                Severity::Note
+            },
             format!(
                 "{} of temporary files each call, {} in {} calls; work_mem is {shown}",
                 size(whole(each)),
@@ -135,10 +153,29 @@ mod tests {
             ..statement("select id from doc order by seen", calls, 50.0)
         };
         let found = judge(&RULE, &catalog, &[spilling(100, 128_000)]);
-        assert!(found[0].message.starts_with("10.0 MB of temporary files each call, 1000.0 MB in 100 calls; work_mem is 4MB"), "{found:?}");
-        assert!(found[0].advice.as_ref().unwrap().contains("work_mem = '32MB'"));
-        assert_eq!(judge(&RULE, &catalog, &[spilling(2, 2560)]), [], "little in all");
-        assert_eq!(judge(&RULE, &catalog, &[spilling(100_000, 128_000)]), [], "little each");
+        assert!(
+            found[0].message.starts_with(
+                "10.0 MB of temporary files each call, 1000.0 MB in 100 calls; work_mem is 4MB"
+            ),
+            "{found:?}"
+        );
+        assert!(
+            found[0]
+                .advice
+                .as_ref()
+                .unwrap()
+                .contains("work_mem = '32MB'")
+        );
+        assert_eq!(
+            judge(&RULE, &catalog, &[spilling(2, 2560)]),
+            [],
+            "little in all"
+        );
+        assert_eq!(
+            judge(&RULE, &catalog, &[spilling(100_000, 128_000)]),
+            [],
+            "little each"
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::sink::Found;
 use crate::model::{Catalog, Name, ObjectKind, Severity, Statement, Statements, TableKind};
 use crate::sql::usage::{self, Verb, Written};
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Traffic<'a> {
     /// Queries over the database's own tables, most time first.
@@ -14,6 +15,11 @@ pub(super) struct Traffic<'a> {
     pub(super) hours: Option<f64>,
     /// Statements whose text is hidden, lost or no SQL.
     pub(super) unreadable: usize,
+    /// Places in `used`, by the tables they use.
+    by_table: BTreeMap<Name, Vec<usize>>,
+    /// What statements speak of where this database's statistics cannot see it: tables that views read, and words in
+    /// function bodies (`None` where one cannot be read).
+    elsewhere: OnceCell<(BTreeSet<&'a Name>, Option<BTreeSet<String>>)>,
 }
 
 /// One statement of one role.
@@ -49,11 +55,23 @@ impl<'a> Traffic<'a> {
         used.sort_by(|a, b| b.statement.total_ms.total_cmp(&a.statement.total_ms));
         let top = known.statements.iter().filter(|s| s.top_level);
         let since = known.since.or(catalog.server.stats_since);
-        let elapsed = catalog.server.read_at.zip(since).map(|(now, since)| now - since);
+        let elapsed = catalog
+            .server
+            .read_at
+            .zip(since)
+            .map(|(now, since)| now - since);
         #[expect(clippy::cast_precision_loss, reason = "hours")]
         let hours = elapsed.map(|e| e.num_seconds() as f64 / 3600.0);
+        let mut by_table: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
+        for (at, one) in used.iter().enumerate() {
+            for table in &one.tables {
+                by_table.entry(table.clone()).or_default().push(at);
+            }
+        }
         Self {
             used,
+            by_table,
+            elsewhere: OnceCell::new(),
             total_ms: top.map(|s| s.total_ms).sum(),
             hours: hours.filter(|h| *h > 0.0),
             unreadable,
@@ -63,6 +81,26 @@ impl<'a> Traffic<'a> {
     /// Top-level statements, most time first.
     pub(super) fn top(&self) -> impl Iterator<Item = &Used<'a>> {
         self.used.iter().filter(|u| u.statement.top_level)
+    }
+
+    /// Statements that use the table, most time first.
+    pub(super) fn on(&self, table: &Name) -> impl Iterator<Item = &Used<'a>> {
+        let places = self.by_table.get(table).map_or(&[][..], Vec::as_slice);
+        places.iter().filter_map(|at| self.used.get(*at))
+    }
+
+    /// Whether a view or a function may read the table: what they say of it is in no statement's text.
+    pub(super) fn read_elsewhere(&self, catalog: &'a Catalog, table: &Name) -> bool {
+        let (viewed, words) = self.elsewhere.get_or_init(|| {
+            let own = catalog.functions.iter().filter(|f| f.extension.is_none());
+            let words: Option<Vec<_>> = own.map(|f| usage::words(&f.body)).collect();
+            let views = catalog.tables.values().flat_map(|t| &t.reads);
+            (
+                views.collect(),
+                words.map(|all| all.into_iter().flatten().collect()),
+            )
+        });
+        viewed.contains(table) || words.as_ref().is_none_or(|w| w.contains(&table.name))
     }
 
     /// Share of all time, in percent.
@@ -105,7 +143,10 @@ impl Used<'_> {
 
     /// Blocks that one call looks at.
     pub(super) fn blocks_per_call(&self) -> f64 {
-        per_call(self.statement, self.statement.shared_hit + self.statement.shared_read)
+        per_call(
+            self.statement,
+            self.statement.shared_hit + self.statement.shared_read,
+        )
     }
 }
 

@@ -89,7 +89,9 @@ fn report(facts: &Facts<'_>, age: f64, due: f64, kind: &Kind, sink: &mut Sink<'_
         .map(|(_, name)| format!("vacuum (freeze) {};", quote::name(name)))
         .collect();
     let held = vacuum_held_back::oldest(facts);
-    let first = held.as_ref().map_or_else(String::new, |h| format!("End {h} first. "));
+    let first = held
+        .as_ref()
+        .map_or_else(String::new, |h| format!("End {h} first. "));
     let freeze = if freeze.is_empty() {
         "vacuum (freeze);".to_owned()
     } else {
@@ -136,7 +138,10 @@ mod tests {
         let found = judge(&RULE, &catalog, &[]);
         assert_eq!(found[0].severity, Severity::Warning);
         let setting = ("autovacuum_freeze_max_age", "1000000000");
-        catalog.server.settings.insert(setting.0.to_owned(), setting.1.to_owned());
+        catalog
+            .server
+            .settings
+            .insert(setting.0.to_owned(), setting.1.to_owned());
         assert_eq!(judge(&RULE, &catalog, &[]), [], "told to wait that long");
         catalog.server.load.xid_age = 1_600_000_000;
         let table = catalog.tables.get_mut(&doc()).unwrap();
@@ -144,6 +149,9 @@ mod tests {
         let found = judge(&RULE, &catalog, &[]);
         assert_eq!(found[0].severity, Severity::Error);
         assert_eq!(found[0].evidence["tables_behind"], 1);
-        assert_eq!(found[0].advice.as_deref(), Some("vacuum (freeze) public.doc;"));
+        assert_eq!(
+            found[0].advice.as_deref(),
+            Some("vacuum (freeze) public.doc;")
+        );
     }
 }

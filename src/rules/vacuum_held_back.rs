@@ -162,7 +162,13 @@ mod tests {
         ];
         assert_eq!(judge(&RULE, &catalog, &[]), []);
         catalog.server.holders.extend([
-            holder(HolderKind::PreparedTransaction, "import's", 10, 7200.0, false),
+            holder(
+                HolderKind::PreparedTransaction,
+                "import's",
+                10,
+                7200.0,
+                false,
+            ),
             holder(HolderKind::ReplicationSlot, "gone", 5_000_000, 0.0, false),
         ]);
         catalog.server.sessions.groups.push(SessionGroup {
