@@ -1,4 +1,4 @@
-use super::{Checkpoints, Gap, Holder, Load, Name, Sessions};
+use super::{Activity, Checkpoints, Gap, Holder, Load, Name, Sessions};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -263,36 +263,6 @@ pub struct ForeignKey {
     /// Whether it holds for every row at every moment: validated, checked at once, its triggers switched on.
     #[serde(default)]
     pub enforced: bool,
-}
-
-/// Cumulative counters since [`Server::stats_since`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Activity {
-    pub seq_scans: i64,
-    pub seq_rows: i64,
-    pub idx_scans: i64,
-    pub inserted: i64,
-    pub updated: i64,
-    pub hot_updated: i64,
-    pub deleted: i64,
-    pub live: i64,
-    pub dead: i64,
-    pub last_vacuum: Option<DateTime<Utc>>,
-    pub last_analyze: Option<DateTime<Utc>>,
-    /// The latest by autovacuum itself.
-    pub last_autovacuum: Option<DateTime<Utc>>,
-    pub modified_since_analyze: i64,
-    pub inserted_since_vacuum: i64,
-    /// Blocks of the heap found in shared buffers, and asked of the operating system.
-    pub heap_hit: i64,
-    pub heap_read: i64,
-    /// The same of all indexes together.
-    pub index_hit: i64,
-    pub index_read: i64,
-    /// `age(relfrozenxid)`; 0 for what holds no rows.
-    pub xid_age: i64,
-    pub multixact_age: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

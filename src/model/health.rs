@@ -1,6 +1,37 @@
 //! What the server counts of a database and of itself: how much work there was, never whose rows.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+/// Cumulative counters since [`super::Server::stats_since`], of one table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Activity {
+    pub seq_scans: i64,
+    pub seq_rows: i64,
+    pub idx_scans: i64,
+    pub inserted: i64,
+    pub updated: i64,
+    pub hot_updated: i64,
+    pub deleted: i64,
+    pub live: i64,
+    pub dead: i64,
+    pub last_vacuum: Option<DateTime<Utc>>,
+    pub last_analyze: Option<DateTime<Utc>>,
+    /// The latest by autovacuum itself.
+    pub last_autovacuum: Option<DateTime<Utc>>,
+    pub modified_since_analyze: i64,
+    pub inserted_since_vacuum: i64,
+    /// Blocks of the heap found in shared buffers, and asked of the operating system.
+    pub heap_hit: i64,
+    pub heap_read: i64,
+    /// The same of all indexes together.
+    pub index_hit: i64,
+    pub index_read: i64,
+    /// `age(relfrozenxid)`; 0 for what holds no rows.
+    pub xid_age: i64,
+    pub multixact_age: i64,
+}
 
 /// `pg_stat_database` of this database since [`super::Server::stats_since`], and the age of its oldest transaction ids.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
