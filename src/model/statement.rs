@@ -29,6 +29,9 @@ pub struct Statement {
     pub shared_hit: i64,
     pub shared_read: i64,
     pub temp_blocks: i64,
+    /// Those of the temporary blocks that were written.
+    #[serde(default)]
+    pub temp_written: i64,
     pub wal_bytes: i64,
     /// False for a statement inside a function (`track = all`); true where the version does not say.
     pub top_level: bool,

@@ -16,5 +16,6 @@ pub mod script;
 mod single;
 pub mod touches;
 pub mod tree;
+pub mod usage;
 
 pub use single::{Single, is_limited, single};

@@ -6,6 +6,7 @@
 
 mod audit;
 mod audit_ground;
+mod audit_health;
 mod audit_speed;
 mod benching;
 mod commands;

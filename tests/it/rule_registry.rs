@@ -10,10 +10,12 @@ const NO_RULES: &[&str] = &[
     "facts",
     "fix",
     "meaning",
+    "measure",
     "reach",
     "sensitive",
     "sink",
     "tested",
+    "traffic",
     "visits",
 ];
 
