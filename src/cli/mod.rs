@@ -116,8 +116,41 @@ impl Context {
     }
 }
 
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "demo",
+            Self::Audit(_) => "audit",
+            Self::Rules(_) => "rules",
+            Self::Apply(_) => "apply",
+            Self::Status(_) => "status",
+            Self::Rollback(_) => "rollback",
+            Self::Propose(_) => "propose",
+            Self::Seed(_) => "seed",
+            Self::Bench(_) => "bench",
+            Self::Verify(_) => "verify",
+        }
+    }
+}
+
+/// Before anything is looked at: a format may show some commands only.
+fn check_format(command: &Command, format: &str) -> anyhow::Result<()> {
+    let wrong = crate::report::format(format).filter(|f| !f.shows(command.name()));
+    let Some(wrong) = wrong else { return Ok(()) };
+    let fits = crate::report::ALL
+        .iter()
+        .filter(|f| f.shows(command.name()));
+    anyhow::bail!(
+        "--format {format} shows {} only; `{}` can be shown as {}",
+        wrong.commands.join(", "),
+        command.name(),
+        fits.map(|f| f.name).collect::<Vec<_>>().join(", ")
+    )
+}
+
 /// Runs one command to its report.
 pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> {
+    check_format(&command, &context.global.format)?;
     match command {
         Command::Demo(args) => demo::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,

@@ -2,7 +2,9 @@
 
 pub mod access;
 pub mod body;
+pub mod constants;
 pub mod ddl;
+pub mod fold;
 pub mod lock;
 pub mod qual;
 pub mod quote;
