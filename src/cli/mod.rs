@@ -20,6 +20,7 @@ mod propose;
 mod rollback;
 mod rules;
 mod seed;
+mod snapshot;
 mod status;
 mod verify;
 
@@ -80,6 +81,7 @@ pub enum Command {
     Demo(demo::Args),
     /// Find what makes queries under row-level security slow or unsafe; changes nothing
     Audit(audit::Args),
+    Snapshot(snapshot::Args),
     /// List the audit's rules, or explain one
     Rules(rules::Args),
     Apply(apply::Args),
@@ -121,6 +123,7 @@ impl Command {
         match self {
             Self::Demo(_) => "demo",
             Self::Audit(_) => "audit",
+            Self::Snapshot(_) => "snapshot",
             Self::Rules(_) => "rules",
             Self::Apply(_) => "apply",
             Self::Status(_) => "status",
@@ -154,6 +157,7 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> 
     match command {
         Command::Demo(args) => demo::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
+        Command::Snapshot(args) => snapshot::run(args, context).await,
         Command::Rules(args) => rules::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

@@ -120,7 +120,7 @@ fn render_alike(alike: &Alike<'_>, style: Style, out: &mut dyn Write) -> io::Res
 fn object_line(finding: &Finding) -> String {
     let object = one_line(&finding.object.to_string()).into_owned();
     match &finding.origin {
-        Some(origin) => format!("{object}  {}", one_line(&origin.to_string())),
+        Some(origin) => format!("{object} ({})", one_line(&origin.to_string())),
         None => object,
     }
 }

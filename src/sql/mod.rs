@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod body;
+pub mod columns;
 pub mod constants;
 pub mod ddl;
 pub mod fold;
