@@ -7,6 +7,7 @@ pub mod constants;
 pub mod ddl;
 pub mod fold;
 pub mod lock;
+pub mod partition;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
