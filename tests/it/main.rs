@@ -5,7 +5,15 @@
 )]
 
 mod audit;
+mod audit_excuses;
+mod audit_formats;
+mod audit_fuzz;
 mod audit_ground;
+mod audit_hostile;
+mod audit_migrations;
+mod audit_replica;
+mod audit_run;
+mod audit_snapshot;
 mod benching;
 mod commands;
 mod demo;
