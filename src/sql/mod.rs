@@ -2,10 +2,13 @@
 
 pub mod access;
 pub mod body;
+pub mod columns;
+pub mod constants;
 pub mod ddl;
 pub mod expr;
 pub mod fold;
 pub mod inline;
+pub mod lines;
 pub mod lock;
 pub mod partition;
 pub mod qual;
