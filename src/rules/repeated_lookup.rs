@@ -2,9 +2,8 @@ use super::measure::{float, percent};
 use super::sink::count;
 use super::traffic::{Traffic, Used, per_call};
 use super::{Category, Facts, Sink, rule};
-use crate::model::{Severity, Table};
+use crate::model::{Command, Severity, Table};
 use crate::sql::access;
-use crate::sql::usage::Verb;
 
 rule! {
     /// ## What it finds
@@ -73,7 +72,7 @@ fn judge(facts: &Facts<'_>, traffic: &Traffic<'_>, used: &Used<'_>, sink: &mut S
     // The list is the one that returned about as many rows as there were lookups.
     let list = same_role.iter().find(|u| {
         let rows = float(u.statement.rows);
-        u.verb == Verb::Select
+        u.command == Command::Select
             && per_call(u.statement, u.statement.rows) >= 2.0
             && (0.8..=1.25).contains(&(rows / float(own.calls)))
     });
@@ -104,7 +103,7 @@ fn is_lookup(facts: &Facts<'_>, used: &Used<'_>) -> bool {
         return false;
     };
     let rows = per_call(used.statement, used.statement.rows);
-    if used.verb != Verb::Select || used.locking || rows > 1.5 {
+    if used.command != Command::Select || used.locking || rows > 1.5 {
         return false;
     }
     let Some(table) = facts.catalog.table(name) else {
