@@ -11,6 +11,10 @@ pub struct Catalog {
     pub tables: BTreeMap<Name, Table>,
     /// Functions of user schemas and every function that a policy calls; overloads stand side by side.
     pub functions: Vec<Function>,
+    /// What may stand before parentheses beside functions: aggregates, window functions, procedures and types of
+    /// user schemas.
+    #[serde(default)]
+    pub callables: BTreeSet<Name>,
     /// Functions of `pg_catalog` by name, aggregates too; the worst of its overloads.
     #[serde(default)]
     pub builtins: BTreeMap<String, Volatility>,

@@ -6,6 +6,7 @@ mod exposure;
 mod facts;
 mod fix;
 mod sensitive;
+mod reach;
 mod sink;
 mod traffic;
 mod tested;
@@ -21,6 +22,7 @@ mod duplicate_index;
 mod exposed_security_definer;
 mod exposed_table_without_rls;
 mod foreign_table_exposed;
+mod function_out_of_reach;
 mod in_subselect_policy;
 mod invalid_index;
 mod materialized_view_exposed;
@@ -67,6 +69,7 @@ pub static ALL: &[&Rule] = &[
     &rls_without_policies::RULE,
     &policy_recursion::RULE,
     &policy_function_not_executable::RULE,
+    &function_out_of_reach::RULE,
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
     &security_definer_under_rls::RULE,

@@ -156,3 +156,118 @@ create policy late on doc for delete to app using (slow(tenant));
         .find(|f| f.object.part.as_deref() == Some("late"));
     assert!(!late.unwrap().evidence.contains_key("statements"));
 }
+
+/// One line a finding: object, and the SQLSTATE that the server gives.
+fn outcomes(found: &[Finding]) -> Vec<String> {
+    let mut outcomes: Vec<String> = found
+        .iter()
+        .map(|f| {
+            let code = f.evidence.get("sqlstate").and_then(|c| c.as_str());
+            format!("{} {}", f.object, code.unwrap_or("42501"))
+        })
+        .collect();
+    outcomes.sort();
+    outcomes
+}
+
+#[tokio::test]
+async fn what_a_role_cannot_reach_is_told_as_the_server_tells_it() {
+    let script = "
+create schema ext;
+create schema hidden;
+grant usage on schema ext to app;
+create function ext.gen(n int) returns int language sql immutable as 'select n + 1';
+revoke execute on function ext.gen(int) from public;
+create function ext.open(n int) returns int language sql immutable as 'select n + 1';
+create function hidden.f(n int) returns int language sql immutable as 'select n + 1';
+create aggregate ext.total(int) (sfunc = int4pl, stype = int);
+create table by_default (id int, v int default ext.gen(1));
+create table generated (id int, v int generated always as (ext.gen(id)) stored);
+create table checked (id int, v int, constraint c check (ext.gen(v) > 0));
+create table stored (id int, v int default hidden.f(1));
+create function calls_denied() returns trigger language plpgsql as 'begin perform ext.gen(1); return new; end';
+create table triggered (id int, v int);
+create trigger t before insert on triggered for each row execute function calls_denied();
+create function quiet() returns trigger language plpgsql as 'begin return new; end';
+revoke execute on function quiet() from public;
+create table without_execute (id int, v int);
+create trigger t before insert on without_execute for each row execute function quiet();
+create function as_owner() returns trigger language plpgsql security definer as 'begin perform ext.gen(1); perform hidden.f(1); return new; end';
+create table definer (id int, v int);
+create trigger t before insert on definer for each row execute function as_owner();
+create function names_hidden() returns trigger language plpgsql as 'declare n int; begin n := hidden.f(1); return new; end';
+create table no_usage (id int, v int);
+create trigger t before insert on no_usage for each row execute function names_hidden();
+create function off_path() returns trigger language plpgsql set search_path = '' as 'begin new.v := open(1) + lower(''X'')::text::varchar::text::int; return new; end';
+create table pathless (id int, v int);
+create trigger t before insert on pathless for each row execute function off_path();
+create function on_path() returns trigger language plpgsql set search_path = ext, public as 'begin new.v := (select total(n) from generate_series(1, open(2)) n); return new; end';
+create table pathful (id int, v int);
+create trigger t before insert on pathful for each row execute function on_path();
+create function dropped() returns trigger language plpgsql as 'begin perform was_here(1); return new; end';
+create table gone (id int, v int);
+create trigger t before insert on gone for each row execute function dropped();
+create function deep() returns int language sql stable as 'select ext.open(1) + hidden.f(1)';
+create function deeper() returns int language plpgsql stable as 'begin return deep(); end';
+create table policed (id int, v int);
+insert into policed values (1, 2);
+alter table policed enable row level security;
+create policy p on policed to app using (v = (select deeper()));
+grant all on all tables in schema public to app;
+";
+    // A body is checked when its function is made, unless it says otherwise.
+    let script = format!("set check_function_bodies = off;\n{script}");
+    let db = audit_ground::database("reach", &script).await;
+    let found = findings_of(&db.url, "function-out-of-reach").await;
+    assert_eq!(
+        outcomes(&found),
+        [
+            "public.by_default · v 42501",
+            "public.calls_denied · ext.gen 42501",
+            "public.checked · c 42501",
+            "public.deep · hidden.f 42501",
+            "public.dropped · was_here 42883",
+            "public.generated · v 42501",
+            "public.names_hidden · hidden.f 42501",
+            "public.off_path · open 42883",
+        ],
+        "{found:#?}"
+    );
+    // The server agrees, table by table.
+    let client = db.client().await;
+    client.batch_execute("set role app").await.unwrap();
+    for (statement, expected) in [
+        ("insert into by_default (id) values (1)", "42501"),
+        ("insert into generated (id) values (1)", "42501"),
+        ("insert into checked values (1, 1)", "42501"),
+        ("insert into stored (id) values (1)", ""),
+        ("insert into triggered values (1, 1)", "42501"),
+        ("insert into without_execute values (1, 1)", ""),
+        ("insert into definer values (1, 1)", ""),
+        ("insert into no_usage values (1, 1)", "42501"),
+        ("insert into pathless values (1, 1)", "42883"),
+        ("insert into pathful values (1, 1)", ""),
+        ("insert into gone values (1, 1)", "42883"),
+        ("select from policed", "42501"),
+    ] {
+        let done = client.batch_execute(statement).await;
+        let code = done
+            .err()
+            .and_then(|e| e.code().map(|c| c.code().to_owned()));
+        assert_eq!(code.unwrap_or_default(), expected, "{statement}");
+    }
+    // And what the findings say mends it, mends it.
+    client.batch_execute("reset role").await.unwrap();
+    for fix in found.iter().filter_map(|f| f.fix.as_ref()) {
+        client.batch_execute(fix).await.unwrap();
+    }
+    let found = findings_of(&db.url, "function-out-of-reach").await;
+    assert_eq!(
+        outcomes(&found),
+        [
+            "public.dropped · was_here 42883",
+            "public.off_path · open 42883"
+        ],
+        "{found:#?}"
+    );
+}
