@@ -88,7 +88,7 @@ fn report(
         held.map(|c| c.name.clone()).collect()
     };
     let sensitive = columns(&is_sensitive);
-    let owned = columns(&|c| scoping.contains(c.name.as_str()) || is_principal(&c.name));
+    let owned = columns(&|c| scoping.contains(c.name.as_str()) || tested::is_principal(&c.name));
     let telling = !sensitive.is_empty() || !owned.is_empty();
     let severity = match exposure::least(reach) {
         Trust::Anonymous if writes || telling => Severity::Error,
@@ -136,22 +136,4 @@ fn report(
             .evidence("owner_columns", owned)
             .advice(advice),
     );
-}
-
-/// Columns that say whose a row is, by their usual names.
-fn is_principal(name: &str) -> bool {
-    matches!(
-        name,
-        "owner"
-            | "owner_id"
-            | "user_id"
-            | "account_id"
-            | "customer_id"
-            | "tenant_id"
-            | "org_id"
-            | "organization_id"
-            | "organisation_id"
-            | "author_id"
-            | "created_by"
-    )
 }

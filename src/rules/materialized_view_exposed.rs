@@ -43,21 +43,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             continue;
         }
         let mut reach = facts.exposure.with("SELECT", name, view);
-        reach.retain(|r| view.reads.iter().any(|read| hidden(facts, r, read)));
+        reach.retain(|r| view.reads.iter().any(|read| tested::hidden(facts, r, read)));
         if !reach.is_empty() {
             report(name, view, &reach, sink);
         }
     }
-}
-
-/// Whether the role sees less of a table by itself.
-fn hidden(facts: &Facts<'_>, reader: &Reach<'_>, read: &Name) -> bool {
-    let Some(table) = facts.catalog.table(read) else {
-        return false;
-    };
-    let readers = facts.exposure.with("SELECT", read, table);
-    let may = |r: &Reach<'_>| r.role == reader.role || r.role == "public";
-    table.rls_enabled || !readers.iter().any(may)
 }
 
 fn report(name: &Name, view: &Table, reach: &[Reach<'_>], sink: &mut Sink<'_>) {

@@ -12,6 +12,8 @@ mod traffic;
 mod tested;
 
 mod auth_users_exposed;
+mod bucket_listing;
+mod bypassrls_role;
 mod cast_on_policy_column;
 mod child_bypasses_parent_policies;
 mod column_free_branch;
@@ -21,15 +23,22 @@ mod default_privileges_to_public;
 mod duplicate_index;
 mod exposed_security_definer;
 mod exposed_table_without_rls;
+mod extension_in_api_schema;
+mod foreign_key_oracle;
+mod foreign_key_to_auth_unique;
 mod foreign_table_exposed;
 mod function_out_of_reach;
+mod graphql_exposed;
 mod in_subselect_policy;
 mod invalid_index;
+mod leakproof_function;
 mod materialized_view_exposed;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
 mod never_analyzed;
+mod outdated_extension;
+mod owner_bypasses_policies;
 mod parallel_unsafe_policy_function;
 mod per_row_column_call;
 mod per_row_stable_call;
@@ -37,15 +46,22 @@ mod policies_without_rls;
 mod policy_for_public;
 mod policy_function_not_executable;
 mod policy_recursion;
+mod principal_column_unused;
+mod realtime_without_rls;
 mod redundant_index;
+mod reg_type_column;
 mod rls_without_policies;
 mod security_definer_under_rls;
 mod sensitive_column_granted;
 mod slow_statement;
+mod trigger_bypasses_policies;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
+mod unique_across_tenants;
 mod unused_index;
 mod view_bypasses_rls;
+mod view_calls_security_definer;
+mod view_without_security_barrier;
 mod volatile_policy_function;
 
 pub use facts::{Facts, PolicyFacts};
@@ -81,6 +97,22 @@ pub static ALL: &[&Rule] = &[
     &exposed_security_definer::RULE,
     &sensitive_column_granted::RULE,
     &default_privileges_to_public::RULE,
+    &owner_bypasses_policies::RULE,
+    &bypassrls_role::RULE,
+    &trigger_bypasses_policies::RULE,
+    &leakproof_function::RULE,
+    &view_calls_security_definer::RULE,
+    &view_without_security_barrier::RULE,
+    &principal_column_unused::RULE,
+    &unique_across_tenants::RULE,
+    &foreign_key_oracle::RULE,
+    &realtime_without_rls::RULE,
+    &bucket_listing::RULE,
+    &graphql_exposed::RULE,
+    &extension_in_api_schema::RULE,
+    &outdated_extension::RULE,
+    &foreign_key_to_auth_unique::RULE,
+    &reg_type_column::RULE,
     &unindexed_foreign_key::RULE,
     &invalid_index::RULE,
     &duplicate_index::RULE,

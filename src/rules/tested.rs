@@ -1,6 +1,7 @@
 //! Which columns policies hold rows by, and what bodies and definitions touch: facts that several safety rules share.
 
 use super::Facts;
+use super::exposure::Reach;
 use crate::model::{Function, Name, Table, TableKind};
 use crate::sql::qual::Form;
 use crate::sql::touches::Touches;
@@ -141,4 +142,32 @@ pub(super) fn ancestors<'f>(
         }
     }
     found.into_iter()
+}
+
+/// Columns that say whose a row is, by their usual names.
+pub(super) fn is_principal(name: &str) -> bool {
+    matches!(
+        name,
+        "owner"
+            | "owner_id"
+            | "user_id"
+            | "account_id"
+            | "customer_id"
+            | "tenant_id"
+            | "org_id"
+            | "organization_id"
+            | "organisation_id"
+            | "author_id"
+            | "created_by"
+    )
+}
+
+/// Whether the role sees less of a table by itself.
+pub(super) fn hidden(facts: &Facts<'_>, reader: &Reach<'_>, read: &Name) -> bool {
+    let Some(table) = facts.catalog.table(read) else {
+        return false;
+    };
+    let readers = facts.exposure.with("SELECT", read, table);
+    let may = |r: &Reach<'_>| r.role == reader.role || r.role == "public";
+    table.rls_enabled || !readers.iter().any(may)
 }

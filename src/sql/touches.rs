@@ -4,7 +4,12 @@ use super::rewrite::plpgsql_tree;
 use crate::model::Function;
 use pg_query::protobuf::Token;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+
+/// Declares what a trigger function finds without declaring it.
+const HANDED: &str = "new record; old record; tg_name text; tg_when text; tg_level text; tg_op text; tg_relid oid; \
+                      tg_relname text; tg_table_name text; tg_table_schema text; tg_nargs int; tg_argv text[];";
 
 /// What some SQL names, as written: `(schema, name)`, the schema empty where it is not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +44,7 @@ impl Touches {
             "sql" => Self::of_query(&function.body),
             "plpgsql" => {
                 let mut touches = Self::default();
-                touches.add_tree(&plpgsql_tree(function)?);
+                touches.add_tree(&plpgsql_tree(&plain(function))?);
                 Some(touches)
             }
             _ => None,
@@ -99,6 +104,19 @@ impl Touches {
         });
         self.opaque |= !understood;
     }
+}
+
+/// A trigger function as one that the parser can describe: what a trigger is handed becomes plain variables.
+fn plain(function: &Function) -> Cow<'_, Function> {
+    if function.returns != "trigger" {
+        return Cow::Borrowed(function);
+    }
+    let body = function.body.trim_end().trim_end_matches(';');
+    Cow::Owned(Function {
+        returns: "record".to_owned(),
+        body: format!("declare {HANDED} begin\n{body};\nend"),
+        ..function.clone()
+    })
 }
 
 /// What stands behind the first sign of assignment.
