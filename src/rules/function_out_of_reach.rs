@@ -4,6 +4,7 @@ use super::{Category, Facts, Sink, rule};
 use crate::model::{Function, Name, ObjectKind, Severity, Table};
 use crate::sql::quote;
 use crate::sql::touches::Touches;
+use crate::sql::tree::check_condition;
 use std::collections::{BTreeMap, BTreeSet};
 
 rule! {
@@ -141,8 +142,8 @@ impl<'a> Walk<'_, 'a> {
             Some((what, &column.name, ObjectKind::Column, events, touches))
         });
         let of_constraints = table.constraints.iter().filter_map(|(constraint, text)| {
-            let sql = format!("alter table t add {text}");
-            let touches = Touches::of_query(&sql).filter(|t| !t.calls.is_empty())?;
+            let condition = check_condition(text)?;
+            let touches = Touches::of_query(&format!("select {condition}"))?;
             let events: &[&str] = &["INSERT", "UPDATE"];
             Some(("constraint", constraint, ObjectKind::Table, events, touches))
         });
