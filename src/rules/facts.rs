@@ -1,6 +1,7 @@
 use super::FEW_ROWS;
 use super::exposure::Exposure;
-use super::traffic::Traffic;
+use super::meaning::Bodies;
+use super::visits::Visits;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
@@ -21,13 +22,15 @@ pub struct Facts<'a> {
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
     /// The same by name alone.
     named: BTreeMap<&'a str, Vec<&'a Function>>,
+    /// Bodies of the functions that policies call, and of those that they call.
+    pub(super) bodies: Bodies,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
     /// Functions called volatile whose text the server puts in place of the call: how volatile that is.
     folded: BTreeMap<u32, Volatility>,
     /// Tables to those whose policies read them.
     read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
-    pub(super) traffic: Traffic<'a>,
+    pub(super) visits: Visits<'a>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -116,6 +119,7 @@ impl<'a> Facts<'a> {
                 }
             }
         }
+        let bodies = Bodies::of(&policies, &functions);
         Self {
             catalog,
             statements,
@@ -125,10 +129,11 @@ impl<'a> Facts<'a> {
             exposure: Exposure::new(catalog),
             functions,
             named,
+            bodies,
             compared,
             folded,
             read_by_policies,
-            traffic: Traffic::new(catalog, statements),
+            visits: Visits::new(catalog, statements),
         }
     }
 
@@ -155,16 +160,26 @@ impl<'a> Facts<'a> {
 
     /// The functions that `call` may mean: those of that name with room for as many arguments.
     pub(super) fn functions(&self, call: &Call) -> Vec<&'a Function> {
-        let schema = if call.schema.is_empty() {
+        self.functions_named(&call.schema, &call.name, call.arguments)
+    }
+
+    /// [`Facts::functions`] by name and number of arguments.
+    pub(super) fn functions_named(
+        &self,
+        schema: &str,
+        name: &str,
+        arguments: usize,
+    ) -> Vec<&'a Function> {
+        let schema = if schema.is_empty() {
             "pg_catalog"
         } else {
-            &call.schema
+            schema
         };
-        let named = self.functions.get(&(schema, call.name.as_str()));
+        let named = self.functions.get(&(schema, name));
         let named = named.map_or(&[][..], Vec::as_slice);
         let exact: Vec<_> = named
             .iter()
-            .filter(|f| f.argument_types.len() == call.arguments)
+            .filter(|f| f.argument_types.len() == arguments)
             .copied()
             .collect();
         if exact.is_empty() {

@@ -1,4 +1,4 @@
-use super::reach::{Caller, Failure, Reach, Trouble};
+use super::resolution::{Caller, Failure, Reach, Trouble};
 use super::sink::Found;
 use super::{Category, Facts, Sink, rule};
 use crate::model::{Function, Name, ObjectKind, Severity, Table};

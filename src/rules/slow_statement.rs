@@ -1,5 +1,5 @@
 use super::sink::Found;
-use super::traffic::shorten;
+use super::visits::shorten;
 use super::{Category, Facts, Sink, rule};
 use crate::model::{Name, ObjectKind, Severity, Statement};
 use crate::sql::body::Kind;
@@ -54,7 +54,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let Some(text) = &statement.text else {
             continue;
         };
-        match facts.traffic.mentions(place) {
+        match facts.visits.mentions(place) {
             Some(mentions) if mentions.kind == Kind::Other || own(&mentions.relations) => {}
             Some(mentions) => {
                 let guarded = guarded(facts, statement, &mentions.relations);

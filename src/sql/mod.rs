@@ -3,6 +3,8 @@
 pub mod access;
 pub mod body;
 pub mod ddl;
+pub mod expr;
+pub mod fold;
 pub mod inline;
 pub mod lock;
 pub mod partition;

@@ -6,6 +6,8 @@ use dbtune::db::Target;
 use dbtune::db::throwaway::{Options as ServerOptions, Throwaway};
 use dbtune::migrate::{self, Options};
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,6 +46,34 @@ fn as_owner(uid: u32, program: &Path) -> Command {
     command
 }
 
+/// Copies the data directory of a running server, through its own functions: not every package has pg_basebackup.
+async fn back_up(client: &Client, to: &Path) {
+    let (major, _) = server::server().version();
+    let (start, stop) = if major >= 15 {
+        (
+            "select pg_backup_start('copy', true)",
+            "select labelfile from pg_backup_stop(false)",
+        )
+    } else {
+        (
+            "select pg_start_backup('copy', true, false)",
+            "select labelfile from pg_stop_backup(false, false)",
+        )
+    };
+    client.query(start, &[]).await.unwrap();
+    let from: String = client
+        .query_one("select current_setting('data_directory')", &[])
+        .await
+        .unwrap()
+        .get(0);
+    // Files come and go while it copies, so its exit code says little; the standby's start says more.
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).output();
+    assert!(to.join("global").exists(), "{copied:?}");
+    std::fs::remove_file(to.join("postmaster.pid")).unwrap();
+    let label: String = client.query_one(stop, &[]).await.unwrap().get(0);
+    std::fs::write(to.join("backup_label"), label).unwrap();
+}
+
 /// Copies the server and starts the copy as its standby.
 async fn replica_of(ground: &Ground, primary: &Throwaway) -> Replica {
     let client = ground.db.client().await;
@@ -54,19 +84,22 @@ async fn replica_of(ground: &Ground, primary: &Throwaway) -> Replica {
         std::os::unix::fs::chown(dir.path(), Some(owner.uid()), Some(owner.gid())).unwrap();
     }
     let data = dir.path().join("data");
-    let made = as_owner(owner.uid(), &bin.join("pg_basebackup"))
-        .args(["--write-recovery-conf", "--checkpoint=fast", "-D"])
-        .arg(&data)
-        .arg("-h")
-        .arg(primary.socket_dir())
-        .args(["-p", &primary.port().to_string(), "-U", primary.superuser()])
-        .output()
-        .unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
+    back_up(&client, &data).await;
+    let follow = format!(
+        "primary_conninfo = 'host={} port={} user={}'\n",
+        primary.socket_dir().display(),
+        primary.port(),
+        primary.superuser()
     );
+    let mut settings = OpenOptions::new()
+        .append(true)
+        .open(data.join("postgresql.auto.conf"))
+        .unwrap();
+    settings.write_all(follow.as_bytes()).unwrap();
+    std::fs::write(data.join("standby.signal"), "").unwrap();
+    for ours in ["standby.signal", "backup_label"] {
+        std::os::unix::fs::chown(data.join(ours), Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
     let started = as_owner(owner.uid(), &bin.join("pg_ctl"))
         .args(["start", "-w", "-D"])
         .arg(&data)

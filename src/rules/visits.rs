@@ -29,25 +29,25 @@ pub(super) struct Visit<'a> {
 
 /// The workload by table. Every text is parsed once.
 #[derive(Debug, Default)]
-pub(super) struct Traffic<'a> {
+pub(super) struct Visits<'a> {
     visits: BTreeMap<&'a Name, Vec<Visit<'a>>>,
     /// Texts that are no SQL, by their place in the list of statements.
     mentions: Vec<Option<Mentions>>,
     total_ms: f64,
 }
 
-impl<'a> Traffic<'a> {
+impl<'a> Visits<'a> {
     pub(super) fn new(catalog: &'a Catalog, statements: Option<&'a Statements>) -> Self {
-        let mut traffic = Self::default();
+        let mut visits = Self::default();
         for statement in statements.iter().flat_map(|s| &s.statements) {
-            traffic.total_ms += statement.total_ms;
+            visits.total_ms += statement.total_ms;
             let mentions = statement.text.as_deref().and_then(body::mentions);
             if let Some(known) = mentions.as_ref().filter(|m| m.kind == Kind::Query) {
-                traffic.add(catalog, statement, known);
+                visits.add(catalog, statement, known);
             }
-            traffic.mentions.push(mentions);
+            visits.mentions.push(mentions);
         }
-        traffic
+        visits
     }
 
     fn add(&mut self, catalog: &'a Catalog, statement: &'a Statement, mentions: &Mentions) {
@@ -137,7 +137,7 @@ fn concerned<'a>(facts: &Facts<'a>, name: &Name, policy: Option<&Policy>) -> Vec
             })
     };
     facts
-        .traffic
+        .visits
         .of(name)
         .iter()
         .filter(meets)
@@ -169,7 +169,7 @@ fn weigh(facts: &Facts<'_>, finding: &mut Finding, mut visits: Vec<Visit<'_>>) {
     put(finding, "statements_affected", json!(visits.len()));
     put(finding, "statement_calls", json!(calls));
     put(finding, "statement_ms", json!(total));
-    let share = facts.traffic.share(slow);
+    let share = facts.visits.share(slow);
     put(finding, "slow_share_percent", json!(share));
     if share >= 1.0 {
         #[expect(clippy::cast_precision_loss, reason = "shown as a count")]
