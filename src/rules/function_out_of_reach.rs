@@ -84,7 +84,7 @@ struct Walk<'f, 'a> {
 }
 
 impl<'a> Walk<'_, 'a> {
-    fn enter(&mut self, function: &'a Function, role: &str, by: &str) {
+    fn enter(&mut self, function: &'a Function, role: &str, by: impl Fn() -> String) {
         let caller = Caller {
             role: role.to_owned(),
             path: None,
@@ -92,20 +92,20 @@ impl<'a> Walk<'_, 'a> {
         for failure in self.reach.failures(function, &caller) {
             let felt = self.failures.entry(failure).or_default();
             felt.roles.insert(role.to_owned());
-            felt.by.insert(by.to_owned());
+            felt.by.insert(by());
         }
     }
 
     fn policies(&mut self) {
         let facts = self.facts;
         for policy in facts.policies.iter().filter(|p| p.table.rls_enabled) {
-            let by = format!("policy {} on {}", policy.policy.name, policy.name);
+            let by = || format!("policy {} on {}", policy.policy.name, policy.name);
             for role in facts.roles_of(policy) {
                 for call in policy.quals().flat_map(|(_, qual)| &qual.calls) {
                     if let &[function] = facts.functions(call).as_slice()
                         && facts.may_execute(function, role)
                     {
-                        self.enter(function, role, &by);
+                        self.enter(function, role, by);
                     }
                 }
             }
@@ -122,9 +122,9 @@ impl<'a> Walk<'_, 'a> {
                 continue;
             };
             let events: Vec<&str> = trigger.events.iter().map(String::as_str).collect();
-            let by = format!("trigger {} on {name}", trigger.name);
+            let by = || format!("trigger {} on {name}", trigger.name);
             for role in holders(table, &events) {
-                self.enter(function, role, &by);
+                self.enter(function, role, by);
             }
         }
     }
@@ -132,7 +132,8 @@ impl<'a> Walk<'_, 'a> {
     /// Defaults, generated columns and check constraints are evaluated as whoever writes the row.
     fn expressions(&mut self, name: &Name, table: &Table, sink: &mut Sink<'_>) {
         let of_columns = table.columns.iter().filter_map(|column| {
-            let text = column.default.as_ref()?;
+            // Without a dot it names nothing but what is built in.
+            let text = column.default.as_ref().filter(|t| t.contains('.'))?;
             let (what, events): (_, &[&str]) = if column.generated {
                 ("generated column", &["INSERT", "UPDATE"])
             } else {
@@ -142,6 +143,9 @@ impl<'a> Walk<'_, 'a> {
             Some((what, &column.name, ObjectKind::Column, events, touches))
         });
         let of_constraints = table.constraints.iter().filter_map(|(constraint, text)| {
+            if !text.contains('.') {
+                return None;
+            }
             let condition = check_condition(text)?;
             let touches = Touches::of_query(&format!("select {condition}"))?;
             let events: &[&str] = &["INSERT", "UPDATE"];
@@ -161,7 +165,7 @@ impl<'a> Walk<'_, 'a> {
                     refused((kind, name, what, part), function, &denied, sink);
                 }
                 for role in may {
-                    self.enter(function, role, &format!("{what} {part} of {name}"));
+                    self.enter(function, role, || format!("{what} {part} of {name}"));
                 }
             }
         }

@@ -22,6 +22,7 @@ mod cast_on_policy_column;
 mod child_bypasses_parent_policies;
 mod column_free_branch;
 mod condition_not_leakproof;
+mod copied_predicate;
 mod correlated_subselect_policy;
 mod default_privileges_to_public;
 mod duplicate_index;
@@ -44,6 +45,7 @@ mod materialized_view_exposed;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
+mod nested_policies;
 mod never_analyzed;
 mod nullable_scope_column;
 mod only_restrictive_policies;
@@ -57,6 +59,7 @@ mod policies_without_rls;
 mod policy_for_public;
 mod policy_function_not_executable;
 mod policy_recursion;
+mod policy_without_pruning;
 mod principal_column_unused;
 mod realtime_without_rls;
 mod redundant_index;
@@ -95,6 +98,9 @@ pub static ALL: &[&Rule] = &[
     &cast_on_policy_column::RULE,
     &column_free_branch::RULE,
     &condition_not_leakproof::RULE,
+    &nested_policies::RULE,
+    &policy_without_pruning::RULE,
+    &copied_predicate::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
     &policy_for_public::RULE,

@@ -1,7 +1,7 @@
 //! Whether the server puts a function's text in place of its call, and what keeps it from doing so.
 
 use super::scope::worst_volatility;
-use super::tree::{column_path, parse_statement, parts};
+use super::tree::{column_path, names, parse_expression, parse_statement, parts};
 use crate::model::{Catalog, Function, Volatility};
 use pg_query::protobuf::{AExprKind, BoolExprType, SelectStmt};
 use pg_query::{Node, NodeEnum};
@@ -51,6 +51,21 @@ pub fn folded_volatility(function: &Function, catalog: &Catalog) -> Option<Volat
         return None;
     }
     Some(worst_volatility(&expression(&function.body)?, catalog))
+}
+
+/// Whether an expression, or the body of a function, turns text into JSON outside of sub-selects: each evaluation
+/// parses it again.
+pub fn parses_json(text: &str) -> bool {
+    let node = parse_expression(text).ok().or_else(|| expression(text));
+    node.is_some_and(|node| {
+        nodes(&node).iter().any(|part| match &part.node {
+            Some(NodeEnum::TypeCast(cast)) => {
+                let target = cast.type_name.as_ref().map(|t| names(&t.names));
+                target.is_some_and(|t| matches!(t.last(), Some(&"json" | &"jsonb")))
+            }
+            _ => false,
+        })
+    })
 }
 
 /// The one expression that a body consists of, without sub-selects: the server folds nothing else.

@@ -8,6 +8,7 @@ pub mod fold;
 pub mod inline;
 pub mod lock;
 pub mod partition;
+pub mod predicate;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
