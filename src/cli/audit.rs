@@ -1,6 +1,6 @@
 use super::Context;
 use crate::config;
-use crate::db::{read_catalog, read_statements};
+use crate::db::{read_catalog, read_statements, read_taxes};
 use crate::model::{Catalog, Finding, Gap, Report, Severity, Statements, TableKind};
 use crate::rules::{self, Scope};
 use anyhow::bail;
@@ -68,6 +68,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     let mut catalog = read_catalog(&session).await?;
     check_schemas(&args.schema, &catalog)?;
     let statements = read_statements(&session, &mut catalog).await?;
+    read_taxes(&session, &mut catalog).await?;
     drop(task);
     let scope = Scope {
         schemas: args.schema,

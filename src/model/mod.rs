@@ -10,6 +10,7 @@ mod plan;
 mod report;
 mod run;
 mod statement;
+mod tax;
 mod virtual_schema;
 mod workload;
 
@@ -23,4 +24,5 @@ pub use plan::*;
 pub use report::*;
 pub use run::*;
 pub use statement::*;
+pub use tax::*;
 pub use workload::*;

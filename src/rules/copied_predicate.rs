@@ -23,13 +23,9 @@ rule! {
     /// create table t3 (org int);
     /// create table t4 (org int);
     /// create table t5 (org int);
-    /// do $$ declare t text; begin
-    ///   foreach t in array array['t1', 't2', 't3', 't4', 't5'] loop
-    ///     execute format('alter table %I enable row level security', t);
-    ///     execute format('create policy own on %1$I for select to app using (exists (select from member m
-    ///       where m.org = %1$I.org and m.user_id = (select auth.uid())))', t);
-    ///   end loop;
-    /// end $$;
+    /// do $$ declare t text; begin foreach t in array array['t1', 't2', 't3', 't4', 't5'] loop
+    ///   execute format('alter table %1$I enable row level security; create policy own on %1$I for select to app
+    ///     using (exists (select from member m where m.org = %1$I.org and m.user_id = (select auth.uid())))', t); end loop; end $$;
     /// ```
     /// ```sql,good
     /// create table member (org int, user_id uuid);
@@ -40,12 +36,9 @@ rule! {
     /// create table t3 (org int);
     /// create table t4 (org int);
     /// create table t5 (org int);
-    /// do $$ declare t text; begin
-    ///   foreach t in array array['t1', 't2', 't3', 't4', 't5'] loop
-    ///     execute format('alter table %I enable row level security', t);
-    ///     execute format('create policy own on %I for select to app using (org = any (array(select my_orgs())))', t);
-    ///   end loop;
-    /// end $$;
+    /// do $$ declare t text; begin foreach t in array array['t1', 't2', 't3', 't4', 't5'] loop
+    ///   execute format('alter table %1$I enable row level security; create policy own on %1$I for select to app
+    ///     using (org = any (array(select my_orgs())))', t); end loop; end $$;
     /// ```
     "copied-predicate" {
         summary: "the same sub-select stands in the policies of many tables",

@@ -64,6 +64,7 @@ mod principal_column_unused;
 mod realtime_without_rls;
 mod redundant_index;
 mod reg_type_column;
+mod rls_tax;
 mod rls_without_policies;
 mod role_keyed_policy;
 mod security_definer_under_rls;
@@ -99,6 +100,7 @@ pub static ALL: &[&Rule] = &[
     &column_free_branch::RULE,
     &condition_not_leakproof::RULE,
     &nested_policies::RULE,
+    &rls_tax::RULE,
     &policy_without_pruning::RULE,
     &copied_predicate::RULE,
     &volatile_policy_function::RULE,
