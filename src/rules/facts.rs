@@ -1,6 +1,7 @@
 use super::FEW_ROWS;
 use super::exposure::Exposure;
 use super::meaning::Bodies;
+use super::traffic::Traffic;
 use super::visits::Visits;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
@@ -31,6 +32,8 @@ pub struct Facts<'a> {
     /// Tables to those whose policies read them.
     read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
     pub(super) visits: Visits<'a>,
+    /// Read from the statements when a rule asks for it first.
+    traffic: std::cell::OnceCell<Option<Traffic<'a>>>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -134,6 +137,7 @@ impl<'a> Facts<'a> {
             folded,
             read_by_policies,
             visits: Visits::new(catalog, statements),
+            traffic: std::cell::OnceCell::new(),
         }
     }
 
@@ -144,6 +148,13 @@ impl<'a> Facts<'a> {
             .flatten()
             .copied()
             .filter(move |t| *t != table)
+    }
+
+    /// What statements do to which tables; `None` where no statements are known.
+    pub(super) fn traffic(&self) -> Option<&Traffic<'a>> {
+        self.traffic
+            .get_or_init(|| Some(Traffic::new(self.catalog, self.statements?)))
+            .as_ref()
     }
 
     /// Whether a policy compares the column, of this table, with something.

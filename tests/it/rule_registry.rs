@@ -10,11 +10,13 @@ const NO_RULES: &[&str] = &[
     "facts",
     "fix",
     "meaning",
+    "measure",
     "reach",
     "resolution",
     "sensitive",
     "sink",
     "tested",
+    "traffic",
     "visits",
 ];
 
