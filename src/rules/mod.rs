@@ -7,6 +7,7 @@ mod facts;
 mod fix;
 mod meaning;
 mod reach;
+mod resolution;
 mod sensitive;
 mod sink;
 mod tested;
@@ -29,6 +30,7 @@ mod cast_on_policy_column;
 mod child_bypasses_parent_policies;
 mod column_free_branch;
 mod condition_not_leakproof;
+mod copied_predicate;
 mod connections_near_limit;
 mod contradicting_settings;
 mod correlated_subselect_policy;
@@ -47,6 +49,7 @@ mod forced_checkpoints;
 mod foreign_key_oracle;
 mod foreign_key_to_auth_unique;
 mod foreign_table_exposed;
+mod function_out_of_reach;
 mod graphql_exposed;
 mod identity_compared_with_literal;
 mod idle_in_transaction;
@@ -59,6 +62,7 @@ mod materialized_view_exposed;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
+mod nested_policies;
 mod never_analyzed;
 mod no_primary_key;
 mod non_hot_updates;
@@ -77,10 +81,12 @@ mod policies_without_rls;
 mod policy_for_public;
 mod policy_function_not_executable;
 mod policy_recursion;
+mod policy_without_pruning;
 mod principal_column_unused;
 mod realtime_without_rls;
 mod redundant_index;
 mod reg_type_column;
+mod rls_tax;
 mod repeated_lookup;
 mod rls_without_policies;
 mod role_keyed_policy;
@@ -124,6 +130,10 @@ pub static ALL: &[&Rule] = &[
     &cast_on_policy_column::RULE,
     &column_free_branch::RULE,
     &condition_not_leakproof::RULE,
+    &nested_policies::RULE,
+    &rls_tax::RULE,
+    &policy_without_pruning::RULE,
+    &copied_predicate::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
     &policy_for_public::RULE,
@@ -132,6 +142,7 @@ pub static ALL: &[&Rule] = &[
     &rls_without_policies::RULE,
     &policy_recursion::RULE,
     &policy_function_not_executable::RULE,
+    &function_out_of_reach::RULE,
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
     &security_definer_under_rls::RULE,

@@ -11,6 +11,7 @@ pub mod inline;
 pub mod lines;
 pub mod lock;
 pub mod partition;
+pub mod predicate;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;

@@ -12,6 +12,7 @@ const NO_RULES: &[&str] = &[
     "meaning",
     "measure",
     "reach",
+    "resolution",
     "sensitive",
     "sink",
     "tested",
