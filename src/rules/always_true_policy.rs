@@ -47,6 +47,11 @@ rule! {
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for policy in facts.in_force().filter(|p| p.policy.permissive) {
+        // Whom no policy concerns is another rule's.
+        let mut roles = policy.policy.roles.iter();
+        if !roles.any(|role| facts.meets_policies(role, policy.table)) {
+            continue;
+        }
         let open = open_commands(facts, policy);
         if !open.is_empty() {
             report(facts, policy, &open, sink);

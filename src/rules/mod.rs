@@ -10,36 +10,46 @@ mod sink;
 
 mod always_false_policy;
 mod always_true_policy;
+mod anonymous_write;
 mod cast_on_policy_column;
 mod column_free_branch;
 mod correlated_subselect_policy;
 mod duplicate_index;
+mod duplicate_policy;
 mod email_in_policy;
 mod exists_without_caller;
+mod half_converted_binding;
 mod identity_compared_with_literal;
 mod idle_restrictive_policy;
+mod immutable_session_function;
 mod in_subselect_policy;
 mod invalid_index;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
 mod never_analyzed;
+mod no_write_policy;
 mod nullable_scope_column;
 mod only_restrictive_policies;
 mod parallel_unsafe_policy_function;
 mod pattern_from_session;
 mod per_row_column_call;
 mod per_row_stable_call;
+mod placeholder_policy_name;
 mod policies_without_rls;
+mod policy_for_bypassing_role;
 mod policy_for_public;
 mod policy_function_not_executable;
+mod policy_reads_unguarded_table;
 mod policy_recursion;
+mod policy_without_condition;
 mod redundant_index;
 mod rls_without_policies;
 mod role_keyed_policy;
 mod security_definer_under_rls;
 mod setting_without_default;
 mod slow_statement;
+mod storage_policy_without_bucket;
 mod true_branch;
 mod true_without_login;
 mod unindexed_foreign_key;
@@ -47,9 +57,11 @@ mod unindexed_policy_column;
 mod unknown_role_in_policy;
 mod unqualified_setting;
 mod unused_index;
+mod update_without_select;
 mod user_editable_claim;
 mod view_bypasses_rls;
 mod volatile_policy_function;
+mod write_check_drops_scope;
 
 pub use facts::{Facts, PolicyFacts};
 pub use sink::Sink;
@@ -90,6 +102,18 @@ pub static ALL: &[&Rule] = &[
     &exists_without_caller::RULE,
     &unknown_role_in_policy::RULE,
     &true_without_login::RULE,
+    &write_check_drops_scope::RULE,
+    &immutable_session_function::RULE,
+    &storage_policy_without_bucket::RULE,
+    &half_converted_binding::RULE,
+    &policy_without_condition::RULE,
+    &update_without_select::RULE,
+    &anonymous_write::RULE,
+    &no_write_policy::RULE,
+    &policy_for_bypassing_role::RULE,
+    &policy_reads_unguarded_table::RULE,
+    &placeholder_policy_name::RULE,
+    &duplicate_policy::RULE,
     &unindexed_foreign_key::RULE,
     &invalid_index::RULE,
     &duplicate_index::RULE,
