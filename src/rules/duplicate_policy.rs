@@ -37,7 +37,8 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for policies in facts.policies.chunk_by(|a, b| a.name == b.name) {
         let ours = |p: &PolicyFacts<'_>| p.table.extension.is_none();
         let mut dropped: Vec<&str> = Vec::new();
-        for policy in policies.iter().filter(|p| ours(p)) {
+        // Of two that are the same the first stays.
+        for policy in policies.iter().rev().filter(|p| ours(p)) {
             let mut others = policies.iter().filter(|other| {
                 let name = other.policy.name.as_str();
                 name != policy.policy.name && !dropped.contains(&name)

@@ -45,7 +45,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             continue;
         }
         let why = if facts.is_asking(function) {
-            "asks who asks".to_owned()
+            "depends on who asks".to_owned()
         } else if let Some(table) = table_read(facts, body) {
             format!("reads {table}")
         } else {

@@ -18,6 +18,7 @@ mod duplicate_index;
 mod duplicate_policy;
 mod email_in_policy;
 mod exists_without_caller;
+mod function_on_policy_column;
 mod half_converted_binding;
 mod identity_compared_with_literal;
 mod idle_restrictive_policy;
@@ -42,6 +43,7 @@ mod policy_for_public;
 mod policy_function_not_executable;
 mod policy_reads_unguarded_table;
 mod policy_recursion;
+mod policy_without_column;
 mod policy_without_condition;
 mod redundant_index;
 mod rls_without_policies;
@@ -50,6 +52,7 @@ mod security_definer_under_rls;
 mod setting_without_default;
 mod slow_statement;
 mod storage_policy_without_bucket;
+mod sub_select_ignores_row;
 mod true_branch;
 mod true_without_login;
 mod unindexed_foreign_key;
@@ -74,6 +77,7 @@ pub static ALL: &[&Rule] = &[
     &correlated_subselect_policy::RULE,
     &in_subselect_policy::RULE,
     &cast_on_policy_column::RULE,
+    &function_on_policy_column::RULE,
     &column_free_branch::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
@@ -100,6 +104,7 @@ pub static ALL: &[&Rule] = &[
     &user_editable_claim::RULE,
     &email_in_policy::RULE,
     &exists_without_caller::RULE,
+    &sub_select_ignores_row::RULE,
     &unknown_role_in_policy::RULE,
     &true_without_login::RULE,
     &write_check_drops_scope::RULE,
@@ -107,6 +112,7 @@ pub static ALL: &[&Rule] = &[
     &storage_policy_without_bucket::RULE,
     &half_converted_binding::RULE,
     &policy_without_condition::RULE,
+    &policy_without_column::RULE,
     &update_without_select::RULE,
     &anonymous_write::RULE,
     &no_write_policy::RULE,

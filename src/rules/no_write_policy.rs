@@ -1,11 +1,12 @@
 use super::reach::list;
 use super::sink::Found;
 use super::{Category, Facts, Sink, rule};
-use crate::model::{Command, ObjectKind, Severity};
+use crate::model::{Command, Name, ObjectKind, Severity};
+use std::collections::BTreeMap;
 
 rule! {
     /// ## What it finds
-    /// A table whose policies are all for SELECT, and a role that they apply to with a privilege to write.
+    /// A role with a privilege to write tables all of whose policies are for SELECT.
     ///
     /// ## Why it matters
     /// The privilege is worth nothing: INSERT fails, UPDATE and DELETE succeed and change nothing. Either a policy was
@@ -34,7 +35,11 @@ rule! {
     }
 }
 
+/// So many tables are named.
+const SHOWN: usize = 5;
+
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
+    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, table) in &facts.catalog.tables {
         // A partition is written through its parent.
         let ours = table.rls_enabled && table.extension.is_none() && table.partition_of.is_none();
@@ -44,29 +49,37 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             continue;
         }
         let writing = [Command::Insert, Command::Update, Command::Delete];
-        let roles: Vec<&str> = table
-            .grants
-            .keys()
-            .map(String::as_str)
-            .filter(|role| facts.meets_policies(role, table))
-            .filter(|role| writing.iter().any(|c| facts.holds(role, table, *c)))
-            .collect();
-        if roles.is_empty() {
-            continue;
+        let roles = table.grants.keys().map(String::as_str);
+        for role in roles.filter(|role| facts.meets_policies(role, table)) {
+            if writing.iter().any(|c| facts.holds(role, table, *c)) {
+                found.entry(role).or_default().push(name.to_string());
+            }
         }
-        sink.report(
-            Found::new(
-                Severity::Note,
-                ObjectKind::Table,
-                name,
-                None,
-                format!(
-                    "{} may write by privilege and by no policy: INSERT fails, UPDATE and DELETE change nothing",
-                    list(&roles)
-                ),
-            )
-            .evidence("roles", roles)
-            .advice("Revoke INSERT, UPDATE and DELETE if reading is all that is meant, otherwise add the policies."),
-        );
     }
+    for (role, tables) in found {
+        report(role, &tables, sink);
+    }
+}
+
+fn report(role: &str, tables: &[String], sink: &mut Sink<'_>) {
+    let shown: Vec<&str> = tables.iter().take(SHOWN).map(String::as_str).collect();
+    let more = tables.len().saturating_sub(SHOWN);
+    let which = if more > 0 {
+        format!("{} and {more} more", shown.join(", "))
+    } else {
+        list(&shown)
+    };
+    sink.report(
+        Found::new(
+            Severity::Note,
+            ObjectKind::Role,
+            &Name::new("", role),
+            None,
+            format!(
+                "may write {which} by privilege but by no policy: INSERT fails, UPDATE and DELETE change nothing"
+            ),
+        )
+        .evidence("tables", tables.to_vec())
+        .advice("Revoke INSERT, UPDATE and DELETE where reading is all that is meant, otherwise add policies."),
+    );
 }

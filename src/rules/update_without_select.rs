@@ -36,7 +36,8 @@ rule! {
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for policy in facts.in_force().filter(|p| p.policy.permissive) {
         let command = policy.policy.command;
-        if !matches!(command, Command::Update | Command::Delete) {
+        // Without a condition it lets nothing through anyway.
+        if !matches!(command, Command::Update | Command::Delete) || policy.policy.using.is_none() {
             continue;
         }
         let mut roles = facts.reached(policy, &[command]);
