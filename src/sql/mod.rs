@@ -2,16 +2,23 @@
 
 pub mod access;
 pub mod body;
+pub mod columns;
+pub mod constants;
 pub mod ddl;
 pub mod expr;
 pub mod fold;
+pub mod inline;
+pub mod lines;
 pub mod lock;
+pub mod partition;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
 pub mod scope;
 pub mod script;
 mod single;
+pub mod touches;
 pub mod tree;
+pub mod usage;
 
 pub use single::{Single, is_limited, single};

@@ -5,22 +5,35 @@
 )]
 
 mod audit;
+mod audit_excuses;
+mod audit_formats;
+mod audit_fuzz;
 mod audit_ground;
+mod audit_health;
+mod audit_hostile;
+mod audit_migrations;
+mod audit_replica;
+mod audit_run;
+mod audit_snapshot;
+mod audit_speed;
 mod benching;
 mod commands;
 mod demo;
 mod docs;
 mod layers;
+mod migrate_blows;
 mod migrate_fire;
 mod migrate_gain;
 mod migrate_ground;
 mod migrate_harness;
 mod migrate_layouts;
+mod migrate_platform;
 mod migrate_pooler;
 mod migrate_refusals;
 mod migrate_render;
 mod migrate_replica;
 mod migrate_round_trip;
+mod pgbench;
 mod planning;
 mod proposing;
 mod rule_examples;
