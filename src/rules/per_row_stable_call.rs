@@ -32,6 +32,7 @@ rule! {
     "per-row-stable-call" {
         summary: "a policy evaluates a row-independent function for every row",
         category: Category::Speed,
+        also: &["splinter 0003_auth_rls_initplan", "pgrls PERF001"],
         check: check,
     }
 }

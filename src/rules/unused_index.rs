@@ -31,6 +31,7 @@ rule! {
     "unused-index" {
         summary: "an index that no query has used",
         category: Category::Index,
+        also: &["splinter 0005_unused_index"],
         check: check,
     }
 }
