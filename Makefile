@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_FLAGS := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-versions lint doc docs bench bench-apply
+.PHONY: help deps build demo test test-versions lint doc docs bench bench-apply test-sqlx-cli
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target about; do \
@@ -44,5 +44,8 @@ docs: deps ## generate docs/*.md and the crate documentation anew
 bench: deps ## benchmarks of dbtune's own hot paths
 	cargo bench $(CARGO_FLAGS)
 
+test-sqlx-cli: build ## sqlx-cli and dbtune in turn on one folder and the empty database DATABASE_URL; SQLX names sqlx-cli
+	@scripts/sqlx-cli.sh
+
 bench-apply: deps ## the long tests of apply and rollback: kills, crashes, a full disk, what writers feel
-	cargo test --release --test it $(CARGO_FLAGS) migrate_harness:: -- --ignored --nocapture --test-threads 1
+	cargo test --release --test it $(CARGO_FLAGS) -- --ignored --nocapture --test-threads 1 migrate_harness:: migrate_blows:: migrate_platform::

@@ -37,9 +37,15 @@ pub struct Args {
     /// Apply policy rewrites that `dbtune verify` has not checked
     #[arg(long)]
     pub unverified: bool,
-    /// Pause while a replica is further behind than this
+    /// Pause before a step while a replica is further behind than this
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub max_replica_lag: Option<Duration>,
+    /// End an index build that makes a replica fall further behind than --max-replica-lag; without it the build goes on
+    #[arg(long, requires = "max_replica_lag")]
+    pub stop_on_lag: bool,
+    /// Begin even where the disk seems too small for the new indexes
+    #[arg(long)]
+    pub ignore_disk: bool,
     /// Queries with their personas, whose plans show what a new index is good for [default: from the configuration]
     #[arg(long, value_name = "FILE")]
     pub workload: Option<PathBuf>,
@@ -93,6 +99,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
             out_of_order: args.out_of_order,
         },
         max_replica_lag: args.max_replica_lag,
+        stop_on_lag: args.stop_on_lag,
+        ignore_disk: args.ignore_disk,
         ..args.shared.options()
     };
     if args.dry_run {

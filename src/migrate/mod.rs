@@ -5,6 +5,7 @@
 //! written before and after it. A restart looks at the catalog, not at what was believed.
 
 mod back;
+mod build;
 mod check;
 mod event;
 mod files;
@@ -13,6 +14,7 @@ mod index_step;
 mod judge;
 mod layout;
 mod outcome;
+mod partitions;
 mod plan;
 mod preflight;
 mod problem;

@@ -26,6 +26,10 @@ pub struct Options {
     pub kill_blockers: bool,
     /// Pause before a step while a replica is further behind than this.
     pub max_replica_lag: Option<Duration>,
+    /// End a build during which a replica falls further behind than that; else it only is told.
+    pub stop_on_lag: bool,
+    /// Begin even where the disk seems too small for the new indexes.
+    pub ignore_disk: bool,
     /// Whose plans show what a new index is good for.
     pub gain: Option<Gain>,
     pub interrupt: Interrupt,
@@ -42,6 +46,8 @@ impl Default for Options {
             now: false,
             kill_blockers: false,
             max_replica_lag: None,
+            stop_on_lag: false,
+            ignore_disk: false,
             gain: None,
             interrupt: Interrupt::never(),
         }

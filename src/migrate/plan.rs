@@ -4,7 +4,7 @@ use super::check;
 use super::files::{Entry, Folder};
 use super::problem::Problem;
 use crate::db::{Applied, Step, checksum, state};
-use crate::sql::script::Statement;
+use crate::sql::script::{Kind, Statement};
 use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,12 @@ pub struct Task {
 impl Task {
     pub fn label(&self) -> String {
         format!("{}_{}", self.version, self.slug)
+    }
+
+    /// Whether it attaches indexes of partitions, before which a run may build some that the file does not know of.
+    pub(super) fn attaches(&self) -> bool {
+        let attaches = |s: &Statement| matches!(s.kind, Kind::AttachIndex { .. });
+        self.direction == Direction::Up && self.statements.iter().any(attaches)
     }
 
     /// The text that runs.

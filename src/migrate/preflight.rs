@@ -2,7 +2,7 @@
 
 use super::files::Folder;
 use super::outcome::{Options, Stop};
-use super::plan;
+use super::plan::{self, Task};
 use super::run::look;
 use super::runner::Runner;
 use crate::db::{self, Blocker, Session, SizeFacts, Target, Writer};
@@ -75,11 +75,25 @@ pub async fn preview(target: &Target, folder: &Folder, options: &Options) -> Res
             });
         }
     }
+    let needed: u64 = preview.steps.iter().filter_map(|s| s.bytes).sum();
     let concurrent = tasks.iter().any(|t| !t.transaction);
-    if concurrent {
-        preview.blockers = session.long_transactions(LONG).await?;
+    let Surroundings {
+        blockers,
+        notes,
+        gaps,
+        shortage,
+    } = surroundings(&session, needed, concurrent).await?;
+    preview.blockers = blockers;
+    preview.notes.extend(notes);
+    preview.notes.extend(shortage);
+    preview.gaps = gaps;
+    if needed > 0 {
+        let workers = session.setting("max_parallel_maintenance_workers").await?;
+        let memory = session.setting("maintenance_work_mem").await?;
+        preview.notes.push(format!(
+            "index builds use max_parallel_maintenance_workers = {workers}, maintenance_work_mem = {memory}"
+        ));
     }
-    surroundings(&session, &mut preview).await?;
     Ok(preview)
 }
 
@@ -112,26 +126,53 @@ fn build_time(size: SizeFacts) -> Duration {
     Duration::from_secs_f64((reading + sorting).max(0.01))
 }
 
-async fn surroundings(session: &Session, preview: &mut Preview) -> db::Result<()> {
+/// What a run meets on the server.
+#[derive(Debug, Default)]
+struct Surroundings {
+    blockers: Vec<Blocker>,
+    notes: Vec<String>,
+    gaps: Vec<Gap>,
+    /// The disk cannot hold the new indexes.
+    shortage: Option<String>,
+}
+
+/// `needed` is the size of the indexes to come, in bytes; `concurrent` says whether any is built concurrently.
+async fn surroundings(
+    session: &Session,
+    needed: u64,
+    concurrent: bool,
+) -> db::Result<Surroundings> {
+    let mut met = Surroundings::default();
     if session.in_recovery().await? {
-        preview.notes.push(
+        met.notes.push(
             "the server is a replica: apply would refuse; give the primary's address in --db"
                 .to_owned(),
         );
-        return Ok(());
+        return Ok(met);
     }
-    let needed: u64 = preview.steps.iter().filter_map(|s| s.bytes).sum();
+    if concurrent {
+        met.blockers = session.long_transactions(LONG).await?;
+    }
     if needed > 0 {
-        disk(session, needed, preview).await;
-        let workers = session.setting("max_parallel_maintenance_workers").await?;
-        let memory = session.setting("maintenance_work_mem").await?;
-        preview.notes.push(format!(
-            "index builds use max_parallel_maintenance_workers = {workers}, maintenance_work_mem = {memory}"
-        ));
+        match session.free_disk().await {
+            Some(free) => match Room::judge(free, needed) {
+                Room::Enough => {}
+                Room::Tight(words) => met.notes.push(words),
+                Room::Short(words) => met.shortage = Some(words),
+            },
+            None => met.gaps.push(Gap {
+                what: "free disk space".to_owned(),
+                why: "it cannot be read from here".to_owned(),
+                remedy: Some(format!(
+                    "See that the server has {} MB to spare.",
+                    (needed >> 20) * 3 + 1
+                )),
+            }),
+        }
     }
     for slot in session.replication_slots().await? {
         if !slot.active && slot.retained_bytes > MUCH_WAL {
-            preview.notes.push(format!(
+            met.notes.push(format!(
                 "replication slot {} is read by nobody and keeps {} MB of WAL; an index build adds to it",
                 slot.name,
                 slot.retained_bytes >> 20
@@ -139,32 +180,69 @@ async fn surroundings(session: &Session, preview: &mut Preview) -> db::Result<()
         }
     }
     for index in session.invalid_indexes().await? {
-        preview.notes.push(format!(
+        met.notes.push(format!(
             "index {} on {} is invalid: maintained, never used",
             index.name, index.table
         ));
     }
-    Ok(())
+    Ok(met)
 }
 
-async fn disk(session: &Session, needed: u64, preview: &mut Preview) {
-    match session.free_disk().await {
-        // The index, as much again in WAL, and the sort's temporary files.
-        Some(free) if free < needed.saturating_mul(3) => preview.notes.push(format!(
+/// Whether a disk holds new indexes: the index, as much again in WAL, and the sort's temporary files.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    Enough,
+    Tight(String),
+    Short(String),
+}
+
+impl Room {
+    fn judge(free: u64, needed: u64) -> Self {
+        let words = format!(
             "the data directory's disk has {} MB free; the new indexes may take {} MB, and as much again in WAL and in temporary files",
             free >> 20,
             needed >> 20
-        )),
-        Some(_) => {}
-        None => preview.gaps.push(Gap {
-            what: "free disk space".to_owned(),
-            why: "it cannot be read from here".to_owned(),
-            remedy: Some(format!("See that the server has {} MB to spare.", (needed >> 20) * 3 + 1)),
-        }),
+        );
+        if free < needed {
+            Self::Short(words)
+        } else if free < needed.saturating_mul(3) {
+            Self::Tight(words)
+        } else {
+            Self::Enough
+        }
     }
 }
 
 impl Runner<'_> {
+    /// Looks round before the first task: notes what stands in the way, refuses where the disk cannot hold the indexes.
+    pub(super) async fn survey(&mut self, tasks: &[Task]) -> db::Result<()> {
+        let mut needed: u64 = 0;
+        for statement in tasks.iter().flat_map(|t| &t.statements) {
+            let size = size_of(&self.watch, statement).await?;
+            needed = needed.saturating_add(size.map_or(0, index_bytes));
+        }
+        let concurrent = tasks.iter().any(|t| !t.transaction);
+        let met = surroundings(&self.watch, needed, concurrent).await?;
+        if let Some(shortage) = met.shortage {
+            if !self.options.ignore_disk {
+                return Err(db::Error::new("begin", shortage).advise(
+                    "Make room, apply a part with --to VERSION, or pass --ignore-disk if the indexes go elsewhere.",
+                ));
+            }
+            self.note(shortage);
+        }
+        for blocker in &met.blockers {
+            self.note(format!(
+                "a concurrent build waits for transactions older than it: {blocker}; end it: select pg_terminate_backend({});",
+                blocker.pid
+            ));
+        }
+        for note in met.notes {
+            self.note(note);
+        }
+        Ok(())
+    }
+
     /// Waits until no replica is further behind than allowed.
     pub(super) async fn wait_for_replicas(&mut self) -> db::Result<()> {
         let Some(limit) = self.options.max_replica_lag else {
@@ -197,5 +275,24 @@ impl PreviewStep {
     /// The table it locks, if any.
     pub fn table(&self) -> Option<&Name> {
         self.lock.as_ref().map(|l| &l.on)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_cannot_hold_the_indexes_is_told_from_one_that_is_nearly_full() {
+        let megabytes = |n: u64| n << 20;
+        assert_eq!(Room::judge(megabytes(300), megabytes(100)), Room::Enough);
+        assert!(matches!(
+            Room::judge(megabytes(200), megabytes(100)),
+            Room::Tight(_)
+        ));
+        let Room::Short(words) = Room::judge(megabytes(99), megabytes(100)) else {
+            panic!("99 MB cannot hold 100");
+        };
+        assert!(words.contains("99 MB free"), "{words}");
     }
 }

@@ -33,6 +33,7 @@ pub async fn apply(
         let text = format!("{} has no down file: it cannot be taken back", task.label());
         runner.note(text);
     }
+    runner.survey(&tasks).await?;
     let mut trial = Trial::begin(options.gain.as_ref(), &runner.watch, folder, &tasks).await;
     let mut done = Vec::new();
     let ran = run(&mut runner, &table, &tasks, &mut done, trial.as_mut()).await;
@@ -246,14 +247,7 @@ async fn one(
     audit(runner, task, "started", None, None)
         .await
         .map_err(|e| (e, false))?;
-    let ended = if task.transaction {
-        runner.in_transaction(table, task).await
-    } else {
-        match runner.outside_transaction(task).await {
-            Ok(()) => runner.record_alone(table, task).await,
-            Err(error) => Err(error),
-        }
-    };
+    let ended = work(runner, table, task).await;
     let took = begun.elapsed();
     if let Err(error) = ended {
         let half_way = is_half_way(runner, task).await;
@@ -274,6 +268,18 @@ async fn one(
         took,
     });
     Ok(took)
+}
+
+/// The task itself and its entries in the ledgers.
+async fn work(runner: &mut Runner<'_>, table: &str, task: &Task) -> db::Result<()> {
+    if task.transaction {
+        let completed = runner.completed(task).await?;
+        return runner
+            .in_transaction(table, completed.as_ref().unwrap_or(task))
+            .await;
+    }
+    runner.outside_transaction(task).await?;
+    runner.record_alone(table, task).await
 }
 
 async fn settle(runner: &mut Runner<'_>) -> db::Result<()> {
@@ -300,14 +306,11 @@ async fn finish(
 
 /// Asks the ledger; where the session is gone, a step outside a transaction may have left something.
 async fn is_half_way(runner: &mut Runner<'_>, task: &Task) -> bool {
-    if task.transaction {
-        return false;
-    }
     match runner.writer.steps().await {
         Ok(steps) => steps
             .iter()
             .any(|s| s.version == task.version && s.state != db::state::APPLIED),
-        Err(_) => true,
+        Err(_) => !task.transaction || task.attaches(),
     }
 }
 

@@ -113,20 +113,26 @@ impl<'a> Runner<'a> {
         mut interrupt: super::event::Interrupt,
     ) -> Result<()> {
         let pid = self.writer.pid();
-        let kill = self.options.now && self.options.kill_blockers;
         let Self {
             writer,
             watch,
+            options,
             progress,
             ..
         } = self;
         let work = writer.execute(doing, sql);
         tokio::pin!(work);
-        let mut told: Option<Seen> = None;
+        let mut watcher = Watcher {
+            watch,
+            pid,
+            options,
+            told: None,
+            behind: None,
+        };
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return done,
+                done = &mut work => return watcher.explained(done),
                 () = interrupt.wait() => {
                     // Asked again until it ends: the first may come before the statement has reached the server.
                     let asked = watch.cancel_backend(pid);
@@ -138,12 +144,18 @@ impl<'a> Runner<'a> {
                     }
                 }
                 () = tokio::time::sleep(TICK) => {
-                    let looked = look(watch, pid, kill, &mut told, progress);
-                    tokio::pin!(looked);
-                    if let Some(done) = race(&mut work, &mut looked).await {
-                        // Whom it ended is told even where that let the statement finish at once.
-                        let _ = tokio::time::timeout(TICK, looked).await;
-                        return done;
+                    let done = {
+                        let looked = watcher.look(progress);
+                        tokio::pin!(looked);
+                        let done = race(&mut work, &mut looked).await;
+                        if done.is_some() {
+                            // Whom it ended is told even where that let the statement finish at once.
+                            let _ = tokio::time::timeout(TICK, looked).await;
+                        }
+                        done
+                    };
+                    if let Some(done) = done {
+                        return watcher.explained(done);
                     }
                 }
             }
@@ -167,37 +179,94 @@ enum Seen {
     Building(db::Build),
 }
 
-/// Tells what the statement of `pid` waits for or how far it is. A watcher that cannot see stops nothing.
-async fn look(
-    watch: &Session,
+/// Looks at one statement from the other connection while it runs.
+struct Watcher<'a> {
+    watch: &'a Session,
+    /// The server process that runs the statement.
     pid: i32,
-    kill: bool,
-    told: &mut Option<Seen>,
-    progress: &mut (dyn FnMut(Event<'_>) + Send),
-) {
-    let blockers = watch.blockers_of(pid).await.unwrap_or_default();
-    if !blockers.is_empty() {
-        let now = Seen::Blocked(blockers.iter().map(|b| b.pid).collect());
-        if told.as_ref() != Some(&now) {
-            progress(Event::Blocked(&blockers));
-            *told = Some(now);
+    options: &'a Options,
+    told: Option<Seen>,
+    /// How far a replica fell behind during the build, where that was over the limit.
+    behind: Option<Duration>,
+}
+
+impl Watcher<'_> {
+    /// Tells what the statement waits for or how far it is. A watcher that cannot see stops nothing.
+    async fn look(&mut self, progress: &mut (dyn FnMut(Event<'_>) + Send)) {
+        let blockers = self.watch.blockers_of(self.pid).await.unwrap_or_default();
+        if !blockers.is_empty() {
+            let now = Seen::Blocked(blockers.iter().map(|b| b.pid).collect());
+            if self.told.as_ref() != Some(&now) {
+                progress(Event::Blocked(&blockers));
+                self.told = Some(now);
+            }
+            if self.options.now && self.options.kill_blockers {
+                self.end_idle(&blockers, progress).await;
+            }
+            return;
         }
-        for blocker in blockers
-            .iter()
-            .filter(|b| kill && b.is_idle_in_transaction())
-        {
-            match watch.end_backend(blocker.pid).await {
+        if let Ok(Some(build)) = self.watch.build_of(self.pid).await {
+            let now = Seen::Building(build.clone());
+            if self.told.as_ref() != Some(&now) {
+                progress(Event::Building(&build));
+                self.told = Some(now);
+            }
+            self.mind_replicas(progress).await;
+        }
+    }
+
+    async fn end_idle(
+        &self,
+        blockers: &[db::Blocker],
+        progress: &mut (dyn FnMut(Event<'_>) + Send),
+    ) {
+        for blocker in blockers.iter().filter(|b| b.is_idle_in_transaction()) {
+            match self.watch.end_backend(blocker.pid).await {
                 Ok(()) => progress(Event::Ended(blocker)),
                 Err(error) => progress(Event::Note(&error.to_string())),
             }
         }
-        return;
     }
-    if let Ok(Some(build)) = watch.build_of(pid).await {
-        let now = Seen::Building(build.clone());
-        if told.as_ref() != Some(&now) {
-            progress(Event::Building(&build));
-            *told = Some(now);
+
+    /// A build cannot be held up, so a replica that falls behind is told, or the build is ended.
+    async fn mind_replicas(&mut self, progress: &mut (dyn FnMut(Event<'_>) + Send)) {
+        let Some(limit) = self.options.max_replica_lag else {
+            return;
+        };
+        let Ok(Some(lag)) = self.watch.replica_lag().await else {
+            return;
+        };
+        if lag <= limit {
+            return;
+        }
+        if self.behind.replace(lag).is_none() {
+            let words = if self.options.stop_on_lag {
+                "the build is ended"
+            } else {
+                "the build goes on"
+            };
+            progress(Event::Note(&format!(
+                "a replica is {} s behind; {words}",
+                lag.as_secs()
+            )));
+        }
+        if self.options.stop_on_lag {
+            // Where it does not get through, the next look asks again.
+            let _ = self.watch.cancel_backend(self.pid).await;
+        }
+    }
+
+    /// A statement that was ended for a replica's sake says so.
+    fn explained(&self, done: Result<()>) -> Result<()> {
+        match (done, self.behind) {
+            (Err(mut error), Some(lag)) if self.options.stop_on_lag && error.is("57014") => {
+                error.message = format!(
+                    "it was ended because a replica fell {} s behind",
+                    lag.as_secs()
+                );
+                Err(error.advise("Run it at a quieter hour, or raise --max-replica-lag."))
+            }
+            (done, _) => done,
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::{Gap, Name};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the server knows about one database, read in one read-only transaction. Holds no row value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -11,9 +11,12 @@ pub struct Catalog {
     pub tables: BTreeMap<Name, Table>,
     /// Functions of user schemas and every function that a policy calls; overloads stand side by side.
     pub functions: Vec<Function>,
-    /// Functions of `pg_catalog` that are not immutable, by name; the worst of its overloads.
+    /// Functions of `pg_catalog` by name, aggregates too; the worst of its overloads.
     #[serde(default)]
     pub builtins: BTreeMap<String, Volatility>,
+    /// Functions of `pg_catalog` whose overloads are all leakproof.
+    #[serde(default)]
+    pub leakproof_builtins: BTreeSet<String>,
     #[serde(default)]
     pub schemas: BTreeMap<String, Schema>,
     /// What `ALTER DEFAULT PRIVILEGES` grants on objects made from now on.
@@ -276,6 +279,10 @@ pub struct Index {
     pub partition_of: Option<Name>,
     /// `NULLS NOT DISTINCT`, since 15.
     pub nulls_not_distinct: bool,
+    /// For each key the operators of its class that are not leakproof, so that a condition with one is no index
+    /// condition under row-level security; empty where all are leakproof.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaks: Vec<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

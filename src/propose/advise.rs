@@ -151,11 +151,8 @@ async fn by_plan<L: Lab>(
     }
     advice.queries = report::estimates(queries, &costs_before, &cheapest, &trial);
     advice.proposals = report::proposals(&trial, &used, &advice.queries, lab.basis());
-    for policy in policies {
-        advice
-            .proposals
-            .extend(report::by_rule(catalog, &policy, &trial));
-    }
+    let rewrites = report::by_rule(catalog, &policies, &trial);
+    advice.proposals.extend(rewrites);
     Ok(())
 }
 

@@ -165,15 +165,28 @@ fn of_policy(
     }
 }
 
-/// Without a clone: a rewrite that cannot make a plan worse, or none.
+/// Without a clone: the rewrites that cannot make a plan worse.
+pub(super) fn by_rule(
+    catalog: &Catalog,
+    policies: &[Rewritable],
+    trial: &Trial<'_>,
+) -> Vec<Proposal> {
+    let mut functions = BTreeSet::new();
+    policies
+        .iter()
+        .filter_map(|policy| {
+            let form = safe_form(catalog, policy)?;
+            let basis = Basis::Rule;
+            Some(of_policy(policy, form, trial, &[], basis, &mut functions))
+        })
+        .collect()
+}
+
+/// The deepest form that no plan can be worse for, if there is one.
 ///
 /// A wrapped call hides its value from the planner, so a policy that only gets wrapped and whose column has an index
 /// is left alone: with the bare call the planner uses the index and knows how many rows to expect.
-pub(super) fn by_rule(
-    catalog: &Catalog,
-    policy: &Rewritable,
-    trial: &Trial<'_>,
-) -> Option<Proposal> {
+fn safe_form(catalog: &Catalog, policy: &Rewritable) -> Option<usize> {
     // A set of keys rests on sizes and on the other policies: only a run shows whether it helps.
     let form = policy
         .forms
@@ -199,18 +212,7 @@ pub(super) fn by_rule(
         })
     });
     let only_wrapped = policy.forms.get(form)?.companions.is_empty() && form == 1;
-    if indexed && only_wrapped {
-        return None;
-    }
-    let mut functions = BTreeSet::new();
-    Some(of_policy(
-        policy,
-        form,
-        trial,
-        &[],
-        Basis::Rule,
-        &mut functions,
-    ))
+    (!(indexed && only_wrapped)).then_some(form)
 }
 
 /// Lower-case words for a file name.

@@ -3,7 +3,11 @@
 pub mod access;
 pub mod body;
 pub mod ddl;
+pub mod expr;
+pub mod fold;
+pub mod inline;
 pub mod lock;
+pub mod partition;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;

@@ -1,6 +1,7 @@
 //! A migration file as the server will see it: its statements, and what each of them does.
 
 use super::lock::{self, Lock};
+use super::partition;
 use crate::model::Name;
 use pg_query::protobuf::{ObjectType, RangeVar, Token};
 use pg_query::{NodeEnum, protobuf};
@@ -50,6 +51,11 @@ pub enum Kind {
         /// The index, or the table whose indexes are rebuilt.
         name: Name,
         is_table: bool,
+    },
+    /// `ALTER INDEX … ATTACH PARTITION`.
+    AttachIndex {
+        parent: Name,
+        child: Name,
     },
     /// `BEGIN`, `COMMIT`, `ROLLBACK`: would break the runner's own transaction.
     TransactionControl,
@@ -223,6 +229,12 @@ fn kind(node: &NodeEnum) -> Kind {
         }
         NodeEnum::VacuumStmt(vacuum) if vacuum.is_vacuumcmd => Kind::OutsideTransaction,
         NodeEnum::AlterTableStmt(alter) if detaches_concurrently(alter) => Kind::OutsideTransaction,
+        NodeEnum::AlterTableStmt(alter) => {
+            partition::attachment(alter).map_or(Kind::Other, |(parent, child)| Kind::AttachIndex {
+                parent,
+                child,
+            })
+        }
         NodeEnum::CreatedbStmt(_)
         | NodeEnum::DropdbStmt(_)
         | NodeEnum::CreateTableSpaceStmt(_)

@@ -6,21 +6,25 @@
 
 mod audit;
 mod audit_ground;
+mod audit_speed;
 mod benching;
 mod commands;
 mod demo;
 mod docs;
 mod layers;
+mod migrate_blows;
 mod migrate_fire;
 mod migrate_gain;
 mod migrate_ground;
 mod migrate_harness;
 mod migrate_layouts;
+mod migrate_platform;
 mod migrate_pooler;
 mod migrate_refusals;
 mod migrate_render;
 mod migrate_replica;
 mod migrate_round_trip;
+mod pgbench;
 mod planning;
 mod proposing;
 mod rule_examples;

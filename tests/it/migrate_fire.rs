@@ -1,6 +1,8 @@
 //! Under fire: kills, cancels, locks, other runners.
 
-use crate::migrate_ground::{Ground, INDEX_DOWN, INDEX_UP, ground, impatient, schema_dump, silent};
+use crate::migrate_ground::{
+    Ground, INDEX_DOWN, INDEX_UP, ground, impatient, schema_dump, silent, wait_until,
+};
 use crate::server;
 use dbtune::migrate::{self, Back, Folder, Interrupter, Options, Reason};
 use rand::{RngExt, SeedableRng};
@@ -164,19 +166,6 @@ async fn killed_half_way_either_direction_is_a_way_out() {
                 .unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(schema_dump(&client).await, before);
         }
-    }
-}
-
-async fn wait_until(client: &tokio_postgres::Client, question: &str) {
-    let begun = Instant::now();
-    while !client
-        .query_one(question, &[])
-        .await
-        .unwrap()
-        .get::<_, bool>(0)
-    {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{question}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

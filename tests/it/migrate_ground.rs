@@ -7,7 +7,7 @@ use dbtune::migrate::{self, Back, Event, Folder, Options, Outcome, Stop};
 use sqlx::ConnectOptions;
 use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 pub(crate) struct Ground {
@@ -215,4 +215,17 @@ pub(crate) async fn schema_dump(client: &Client) -> String {
         .unwrap();
     let lines: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
     lines.join("\n")
+}
+
+pub(crate) async fn wait_until(client: &Client, question: &str) {
+    let begun = Instant::now();
+    while !client
+        .query_one(question, &[])
+        .await
+        .unwrap()
+        .get::<_, bool>(0)
+    {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{question}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

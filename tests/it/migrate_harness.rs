@@ -1,20 +1,16 @@
-//! The long tests of apply and rollback on a server of their own: hundreds of kills, crashes of the server, a full
-//! disk, and what writers feel. Slow, so asked for: `make bench-apply`.
+//! The long tests of apply and rollback on a server of their own: a full disk, and what writers feel. Slow, so asked for: `make bench-apply`.
 
-use crate::migrate_ground::{Ground, ground_on, impatient, schema_dump};
+use crate::migrate_blows::admin;
+use crate::migrate_ground::{Ground, ground_on, impatient};
+use crate::pgbench::Pgbench;
 use crate::server;
 use dbtune::db::throwaway::{Options as ServerOptions, Throwaway};
 use dbtune::migrate::{Back, Options};
-use rand::{RngExt, SeedableRng};
-use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio_postgres::Client;
 
 /// Lives until this process ends; its guardian sees to that.
-async fn own_server() -> &'static Throwaway {
+pub(crate) async fn own_server() -> &'static Throwaway {
     let options = ServerOptions::from_env(&server::environment()).unwrap();
     let server = Throwaway::start(options)
         .await
@@ -22,7 +18,7 @@ async fn own_server() -> &'static Throwaway {
     Box::leak(Box::new(server))
 }
 
-async fn filled(server: &'static Throwaway, label: &str, rows: u32) -> Ground {
+pub(crate) async fn filled(server: &'static Throwaway, label: &str, rows: u32) -> Ground {
     let ground = ground_on(server, label).await;
     ground.usual();
     ground
@@ -44,233 +40,10 @@ async fn filled(server: &'static Throwaway, label: &str, rows: u32) -> Ground {
     ground
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Blow {
-    KillClient,
-    CutConnection,
-    CancelStatement,
-    CrashServer,
-    DiskFull,
-}
-
-const BLOWS: [Blow; 5] = [
-    Blow::KillClient,
-    Blow::CutConnection,
-    Blow::CancelStatement,
-    Blow::CrashServer,
-    Blow::DiskFull,
-];
-
-/// A session of the superuser, as soon as the server takes one.
-async fn admin(ground: &Ground) -> Client {
-    let begun = Instant::now();
-    loop {
-        if let Ok((client, connection)) =
-            tokio_postgres::connect(&ground.db.url, tokio_postgres::NoTls).await
-        {
-            tokio::spawn(connection);
-            return client;
-        }
-        assert!(
-            begun.elapsed() < Duration::from_mins(1),
-            "the server does not come back"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// The sort of a build spills to disk; a limit on temporary files ends it as a full disk does, at whatever point.
-async fn fill_disk(ground: &Ground, full: bool) {
-    let limit = if full {
-        "alter role {} set temp_file_limit = '1MB'"
-    } else {
-        "alter role {} reset temp_file_limit"
-    };
-    let role = format!("\"{}\"", ground.user);
-    let memory = if full {
-        "alter role {} set maintenance_work_mem = '1MB'"
-    } else {
-        "alter role {} reset maintenance_work_mem"
-    };
-    let admin = admin(ground).await;
-    for sql in [limit, memory] {
-        admin
-            .batch_execute(&sql.replace("{}", &role))
-            .await
-            .unwrap();
-    }
-}
-
-async fn strike(ground: &Ground, blow: Blow, child: &mut std::process::Child) -> bool {
-    let pick = "from pg_stat_activity where datname = current_database() and application_name in ('dbtune apply', 'dbtune rollback')";
-    match blow {
-        Blow::KillClient => {
-            let alive = child.try_wait().unwrap().is_none();
-            drop(child.kill());
-            alive
-        }
-        Blow::CutConnection | Blow::CancelStatement => {
-            let function = if blow == Blow::CutConnection {
-                "pg_terminate_backend"
-            } else {
-                "pg_cancel_backend"
-            };
-            let sql = format!("select {function}(pid) {pick}");
-            !admin(ground)
-                .await
-                .query(&sql, &[])
-                .await
-                .unwrap()
-                .is_empty()
-        }
-        Blow::CrashServer => {
-            let row = admin(ground)
-                .await
-                .query_opt(&format!("select pid {pick} limit 1"), &[])
-                .await
-                .unwrap();
-            let Some(row) = row else { return false };
-            let pid = nix::unistd::Pid::from_raw(row.get(0));
-            // One backend killed: the server throws everybody out and recovers.
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok()
-        }
-        Blow::DiskFull => true,
-    }
-}
-
-#[tokio::test]
-#[ignore = "long; make bench-apply"]
-async fn hundreds_of_blows() {
-    let server = own_server().await;
-    let ground = filled(server, "blows", 60_000).await;
-    let client = ground.owner().await;
-    let before = schema_dump(&client).await;
-    // A blow is to fall while the binary is at work, so each direction's length is measured first.
-    let timed = |args: &[&str]| {
-        let begun = Instant::now();
-        assert!(ground.dbtune(args).status.success());
-        begun.elapsed()
-    };
-    let up = timed(&["apply"]);
-    let wanted = schema_dump(&client).await;
-    let down = timed(&["rollback", "--all", "--yes"]);
-    drop(client);
-    let rounds: u64 = server::environment()
-        .get("DBTUNE_KILLS")
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(250);
-    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(11);
-    let mut hits: BTreeMap<Blow, u64> = BTreeMap::new();
-    let mut invalid = 0;
-    for round in 0..rounds {
-        let forward = round % 2 == 0;
-        let blow = BLOWS[usize::try_from(round / 2).unwrap() % BLOWS.len()];
-        let args: &[&str] = if forward {
-            &["apply"]
-        } else {
-            &["rollback", "--all", "--yes"]
-        };
-        if blow == Blow::DiskFull {
-            fill_disk(&ground, true).await;
-        }
-        let mut child = ground
-            .command(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        if blow != Blow::DiskFull {
-            let length = if forward { up } else { down };
-            tokio::time::sleep(length.mul_f64(random.random_range(0.1..0.95))).await;
-        }
-        let hit = strike(&ground, blow, &mut child).await;
-        *hits.entry(blow).or_default() += u64::from(hit);
-        child.wait().unwrap();
-        if blow == Blow::DiskFull {
-            fill_disk(&ground, false).await;
-        }
-        if blow == Blow::CrashServer {
-            // The server notices the death of a process a moment later.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        let admin = admin(&ground).await;
-        let left = admin
-            .query_one("select count(*) from pg_index where not indisvalid", &[])
-            .await
-            .unwrap();
-        invalid += left.get::<_, i64>(0);
-        let when = format!("round {round}, {blow:?}, {args:?}");
-        let again = ground.dbtune(args);
-        assert!(
-            again.status.success(),
-            "{when}: {}",
-            String::from_utf8_lossy(&again.stderr)
-        );
-        ground.assert_tidy(&when).await;
-        let client = ground.owner().await;
-        assert_eq!(
-            &schema_dump(&client).await,
-            if forward { &wanted } else { &before },
-            "{when}"
-        );
-        assert_eq!(
-            ground.versions().await.len(),
-            if forward { 4 } else { 0 },
-            "{when}"
-        );
-    }
-    println!(
-        "{rounds} blows at random moments over apply and rollback; each time one more run ended right."
-    );
-    println!("  hit while at work: {hits:?}");
-    println!("  left an invalid index, which the next run dropped or finished: {invalid}");
-}
-
-/// Latencies of writers that do nothing else.
-struct Writers {
-    stop: Arc<AtomicBool>,
-    tasks: Vec<tokio::task::JoinHandle<Vec<Duration>>>,
-}
-
-impl Writers {
-    async fn start(ground: &Ground, number: i64) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut tasks = Vec::new();
-        for writer in 0..number {
-            let client = ground.owner().await;
-            let stop = Arc::clone(&stop);
-            tasks.push(tokio::spawn(async move {
-                let update = client
-                    .prepare("update items set name = md5($1::int8::text) where id = $1")
-                    .await
-                    .unwrap();
-                let mut latencies = Vec::new();
-                let mut id = writer;
-                while !stop.load(Ordering::Relaxed) {
-                    id = (id + 7919) % 60_000 + 1;
-                    let begun = Instant::now();
-                    client.execute(&update, &[&id]).await.unwrap();
-                    latencies.push(begun.elapsed());
-                }
-                latencies
-            }));
-        }
-        Self { stop, tasks }
-    }
-
-    /// p99 and the longest.
-    async fn stop(self) -> (Duration, Duration) {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = Vec::new();
-        for task in self.tasks {
-            all.extend(task.await.unwrap());
-        }
-        all.sort();
-        (
-            all.get(all.len() * 99 / 100).copied().unwrap(),
-            all.last().copied().unwrap(),
-        )
-    }
+/// Writers of `items` at full speed.
+async fn writers(server: &Throwaway, ground: &Ground) -> Pgbench {
+    let script = "\\set id random(1, 60000)\nupdate items set name = md5(:id::text || random()::text) where id = :id;\n";
+    Pgbench::start(server, (&ground.db.name, &ground.user), 4, &[script]).await
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -362,7 +135,7 @@ async fn writers_feel_no_more_than_a_bare_concurrent_build() {
     let (mut bare, mut ours) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     // Interleaved, so that what else the machine does falls on both.
     for _ in 0..7 {
-        let writers = Writers::start(&ground, 4).await;
+        let load = writers(server, &ground).await;
         client
             .batch_execute(
                 "create index concurrently bare_idx on items (md5(name || tenant), name)",
@@ -373,13 +146,13 @@ async fn writers_feel_no_more_than_a_bare_concurrent_build() {
             .batch_execute("drop index concurrently bare_idx")
             .await
             .unwrap();
-        let (p99, longest) = writers.stop().await;
+        let (p99, longest) = load.stop().tail();
         bare.0.push(p99);
         bare.1.push(longest);
-        let writers = Writers::start(&ground, 4).await;
+        let load = writers(server, &ground).await;
         ground.apply().await.unwrap();
         ground.rollback(Back::All).await.unwrap();
-        let (p99, longest) = writers.stop().await;
+        let (p99, longest) = load.stop().tail();
         ours.0.push(p99);
         ours.1.push(longest);
     }
@@ -410,11 +183,11 @@ async fn writers_feel_no_more_than_a_bare_concurrent_build() {
 
     // Rollback under load.
     ground.apply().await.unwrap();
-    let writers = Writers::start(&ground, 4).await;
+    let load = writers(server, &ground).await;
     let begun = Instant::now();
     ground.rollback(Back::All).await.unwrap();
     let took = begun.elapsed();
-    writers.stop().await;
+    load.stop();
     println!("  rollback under load took {took:?}");
     assert!(took < Duration::from_secs(2));
 }
@@ -428,7 +201,7 @@ async fn a_transaction_idle_for_long_holds_no_writer_up() {
     idle.batch_execute("begin; select count(*) from items")
         .await
         .unwrap();
-    let writers = Writers::start(&ground, 4).await;
+    let load = writers(server, &ground).await;
     let options = Options {
         retry_for: Duration::from_secs(30),
         ..impatient()
@@ -440,7 +213,7 @@ async fn a_transaction_idle_for_long_holds_no_writer_up() {
         begun.elapsed(),
         stop.to_string().lines().next().unwrap_or_default()
     );
-    let (p99, longest) = writers.stop().await;
+    let (p99, longest) = load.stop().tail();
     println!(
         "  writers' p99 {p99:?}, longest {longest:?} with lock_timeout {:?}",
         options.lock_timeout

@@ -1,6 +1,6 @@
 //! Proposals become files that apply, come back, and never need more than a short lock.
 
-use crate::migrate_ground::{Ground, ground, schema_dump};
+use crate::migrate_ground::{Ground, ground, impatient, schema_dump};
 use chrono::TimeZone;
 use dbtune::db::{Session, read_catalog};
 use dbtune::migrate::{self, Back, render};
@@ -195,5 +195,78 @@ async fn a_partitioned_table_gets_its_index_without_a_long_lock() {
         .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(outcome.done.len(), 6);
     client.batch_execute("drop table log_c").await.unwrap();
+    assert_eq!(schema_dump(&client).await, before);
+}
+
+#[tokio::test]
+async fn partitions_that_came_after_the_files_get_the_index_too() {
+    let ground = ground("late").await;
+    let client = ground.owner().await;
+    client
+        .batch_execute(
+            "create table log (id int, day date, kind text) partition by range (day);
+             create table log_a partition of log for values from ('2025-01-01') to ('2025-02-01');",
+        )
+        .await
+        .unwrap();
+    let name = format!("{}_idx", "long".repeat(14));
+    let change = Change::CreateIndex(index("log", &name, "id"));
+    write(&ground, &[proposal("log", vec![change])], 100).await;
+    client
+        .batch_execute(
+            r#"create table "log B" partition of log for values from ('2025-02-01') to ('2025-03-01') partition by list (kind);
+             create table log_b_x partition of "log B" for values in ('x');
+             create table log_b_y partition of "log B" default;
+             create table log_c partition of log for values from ('2025-03-01') to ('2025-04-01');
+             insert into log select i, '2025-01-20'::date + i % 60, case when i % 2 = 0 then 'x' else 'y' end from generate_series(1, 3000) i;"#,
+        )
+        .await
+        .unwrap();
+    let before = schema_dump(&client).await;
+
+    // Something in the way of one of them: what was built by then is on record, and comes back.
+    let blocker = ground.owner().await;
+    blocker
+        .batch_execute("begin; lock table log_c in share row exclusive mode")
+        .await
+        .unwrap();
+    let stop = ground.apply_with(&impatient()).await.unwrap_err();
+    assert!(stop.to_string().contains("55P03"), "{stop}");
+    assert!(stop.half_way.is_some(), "{stop}");
+    blocker.batch_execute("rollback").await.unwrap();
+    ground
+        .rollback(Back::All)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(schema_dump(&client).await, before);
+
+    // The same, and on from where it stopped.
+    blocker
+        .batch_execute("begin; lock table log_c in share row exclusive mode")
+        .await
+        .unwrap();
+    ground.apply_with(&impatient()).await.unwrap_err();
+    blocker.batch_execute("rollback").await.unwrap();
+    let outcome = ground.apply().await.unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        outcome.notes.iter().any(|n| n.contains("log_c")),
+        "{:?}",
+        outcome.notes
+    );
+    ground.assert_tidy("late partitions").await;
+    let valid: i64 = client
+        .query_one(
+            "select count(*) from pg_index i join pg_class t on t.oid = i.indrelid
+             where t.relname like 'log%' and i.indisvalid",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(valid, 6, "the parent, its three, and two below one of them");
+    ground
+        .rollback(Back::Steps(1))
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(schema_dump(&client).await, before);
 }

@@ -167,6 +167,15 @@ async fn without_a_clone_it_plans_on_the_original() {
         lacks_hypopg,
         "{out}"
     );
+    // Two policies need the same new function: it is made once.
+    let once = self::folder(WORKLOAD);
+    let for_real = ["propose", "--workload", "w.yaml", "--clone", "never"];
+    let (code, out) = dbtune(once.path(), &url, &for_real);
+    assert_eq!(code, 0, "{out}");
+    let (code, out) = dbtune(once.path(), &url, &["apply", "--unverified"]);
+    assert_eq!(code, 0, "{out}");
+    let (code, out) = dbtune(once.path(), &url, &["rollback", "--all", "--yes"]);
+    assert_eq!(code, 0, "{out}");
     // Somebody is connected: no copy can be made, and that is said.
     let _somebody = db.client().await;
     let (code, out) = dbtune(

@@ -122,3 +122,12 @@ async fn close(client: Client, database: &str) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
+
+/// Where the server's programs are; asked as its superuser.
+pub(crate) async fn binaries(client: &Client) -> std::path::PathBuf {
+    let row = client
+        .query_one("select setting from pg_config() where name = 'BINDIR'", &[])
+        .await
+        .unwrap();
+    std::path::PathBuf::from(row.get::<_, String>(0))
+}

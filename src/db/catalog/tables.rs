@@ -83,6 +83,23 @@ impl Reader<'_> {
                 table.indexes.push(index);
             })?;
         }
+        let sql = include_str!("../queries/leaks.sql");
+        for row in self.rows("read which operators leak", sql).await? {
+            let oid: u32 = get(&row, "index_oid")?;
+            let keys: Vec<String> = get(&row, "operators")?;
+            let words = |key: &String| {
+                key.split(' ')
+                    .filter(|w| !w.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            };
+            let leaks = keys.iter().map(words).collect();
+            each.put(&row, |table| {
+                if let Some(index) = table.indexes.iter_mut().find(|i| i.oid == oid) {
+                    index.leaks = leaks;
+                }
+            })?;
+        }
         Ok(())
     }
 
@@ -252,6 +269,7 @@ fn index(row: &Row) -> Result<Index> {
         last_scan: get(row, "last_scan")?,
         partition_of: None,
         nulls_not_distinct: get(row, "nulls_not_distinct")?,
+        leaks: Vec::new(),
     })
 }
 
