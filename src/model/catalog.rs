@@ -1,7 +1,7 @@
-use super::{Gap, Name};
+use super::{Activity, Checkpoints, Gap, Holder, Load, Name, Sessions};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the server knows about one database, read in one read-only transaction. Holds no row value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -11,9 +11,20 @@ pub struct Catalog {
     pub tables: BTreeMap<Name, Table>,
     /// Functions of user schemas and every function that a policy calls; overloads stand side by side.
     pub functions: Vec<Function>,
-    /// Functions of `pg_catalog` that are not immutable, by name; the worst of its overloads.
+    /// Functions of `pg_catalog` by name, aggregates too; the worst of its overloads.
     #[serde(default)]
     pub builtins: BTreeMap<String, Volatility>,
+    /// Functions of `pg_catalog` whose overloads are all leakproof.
+    #[serde(default)]
+    pub leakproof_builtins: BTreeSet<String>,
+    #[serde(default)]
+    pub schemas: BTreeMap<String, Schema>,
+    /// What `ALTER DEFAULT PRIVILEGES` grants on objects made from now on.
+    #[serde(default)]
+    pub default_privileges: Vec<DefaultPrivilege>,
+    /// Tables that each publication sends, by its name, those of `FOR ALL TABLES` and of whole schemas too.
+    #[serde(default)]
+    pub publications: BTreeMap<String, Vec<Name>>,
     /// What could not be read.
     pub gaps: Vec<Gap>,
 }
@@ -38,12 +49,50 @@ pub struct Server {
     /// A few settings that rules and the planner depend on, as `SHOW` prints them.
     pub settings: BTreeMap<String, String>,
     pub extensions: BTreeMap<String, Extension>,
+    /// `ALTER DATABASE … SET` of this database, as `name=value`.
+    #[serde(default)]
+    pub config: Vec<String>,
+    #[serde(default)]
+    pub load: Load,
+    #[serde(default)]
+    pub checkpoints: Checkpoints,
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Prepared transactions and replication slots.
+    #[serde(default)]
+    pub holders: Vec<Holder>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Extension {
     pub version: String,
     pub schema: String,
+    /// The version that the server's files would install; `None` where they do not know the installed one.
+    #[serde(default)]
+    pub available: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    pub owner: String,
+    /// Roles (or `public`) that hold USAGE.
+    pub usage: Vec<String>,
+    /// Roles (or `public`) that hold CREATE.
+    pub create: Vec<String>,
+}
+
+/// One grantee of one `ALTER DEFAULT PRIVILEGES`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultPrivilege {
+    /// The role whose new objects it is about.
+    pub owner: String,
+    /// `None` for objects in any schema.
+    pub schema: Option<String>,
+    /// `pg_default_acl.defaclobjtype`: r relation, S sequence, f function, T type, n schema.
+    pub kind: char,
+    /// A role, or `public`.
+    pub grantee: String,
+    pub privileges: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,11 +103,17 @@ pub struct Role {
     pub inherit: bool,
     /// Roles this one is a member of, directly or through others.
     pub member_of: Vec<String>,
+    /// Roles this one may `SET ROLE` to, directly or through others: from 16 on membership alone does not allow it.
+    #[serde(default)]
+    pub becomes: Vec<String>,
     /// Whether the connecting role may `SET ROLE` to this one.
     pub settable: bool,
     pub connection_limit: i32,
     /// `ALTER ROLE … SET`, as `name=value`.
     pub config: Vec<String>,
+    /// `ALTER ROLE … IN DATABASE … SET` of this database, as `name=value`.
+    #[serde(default)]
+    pub database_config: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,8 +162,35 @@ pub struct Table {
     /// Whether other tables inherit from it, partitions aside: its keys say nothing of their rows.
     #[serde(default)]
     pub inherited: bool,
+    /// Whether a publication carries its updates or deletes to subscribers.
+    #[serde(default)]
+    pub published: bool,
+    /// `REPLICA IDENTITY FULL`: the whole old row stands for the key that is missing.
+    #[serde(default)]
+    pub replica_identity_full: bool,
     /// Relations that a view or materialised view reads, directly.
     pub reads: Vec<Name>,
+    /// Functions that a view or materialised view calls, those of `pg_catalog` left out.
+    #[serde(default)]
+    pub calls: Vec<Name>,
+    /// `pg_get_viewdef`, for views and materialised views that no extension owns.
+    #[serde(default)]
+    pub definition: Option<String>,
+    /// Tables this one inherits from, partitioned ones aside.
+    #[serde(default)]
+    pub parents: Vec<Name>,
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
+}
+
+/// A trigger made by hand; those behind constraints are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    pub name: String,
+    pub function: Name,
+    pub enabled: bool,
+    /// Upper case, e.g. `INSERT`.
+    pub events: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,6 +211,9 @@ pub struct Column {
     /// Whether the default btree `<` of the type is leakproof; `None` where the type has none.
     pub ordering_leakproof: Option<bool>,
     pub stats: Option<ColumnStats>,
+    /// Role (or `public`) to the privileges granted on this column alone, upper case.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<String, Vec<String>>,
 }
 
 /// What `pg_stats` says of a column, without any value of it.
@@ -215,6 +300,10 @@ pub struct Index {
     pub partition_of: Option<Name>,
     /// `NULLS NOT DISTINCT`, since 15.
     pub nulls_not_distinct: bool,
+    /// For each key the operators of its class that are not leakproof, so that a condition with one is no index
+    /// condition under row-level security; empty where all are leakproof.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaks: Vec<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -242,22 +331,6 @@ pub struct ForeignKey {
     /// Whether it holds for every row at every moment: validated, checked at once, its triggers switched on.
     #[serde(default)]
     pub enforced: bool,
-}
-
-/// Cumulative counters since [`Server::stats_since`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Activity {
-    pub seq_scans: i64,
-    pub seq_rows: i64,
-    pub idx_scans: i64,
-    pub inserted: i64,
-    pub updated: i64,
-    pub hot_updated: i64,
-    pub deleted: i64,
-    pub live: i64,
-    pub dead: i64,
-    pub last_vacuum: Option<DateTime<Utc>>,
-    pub last_analyze: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

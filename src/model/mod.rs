@@ -3,6 +3,7 @@
 mod catalog;
 mod change;
 mod finding;
+mod health;
 mod migration;
 mod name;
 mod persona;
@@ -17,6 +18,7 @@ mod workload;
 pub use catalog::*;
 pub use change::*;
 pub use finding::*;
+pub use health::*;
 pub use migration::*;
 pub use name::*;
 pub use persona::*;

@@ -30,6 +30,10 @@ pub(super) fn create_index(
     }
 }
 
+pub(super) fn rebuild_index(name: &Name) -> String {
+    format!("reindex index concurrently {};", quote::name(name))
+}
+
 pub(super) fn drop_index(name: &Name) -> String {
     format!("drop index concurrently {};", quote::name(name))
 }

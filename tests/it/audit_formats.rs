@@ -37,11 +37,17 @@ fn report(number: usize) -> Report {
                     part: Some("p".repeat(63)),
                 },
                 message: match n % 3 {
-                    0 => format!("{n} rows are read, one by one, for each statement; {}", "word ".repeat(30)),
+                    0 => format!(
+                        "{n} rows are read, one by one, for each statement; {}",
+                        "word ".repeat(30)
+                    ),
                     _ => "the same words for all".to_owned(),
                 },
                 evidence: BTreeMap::new(),
-                fix: Some(format!("create index concurrently i_{n} on {}.{table} (a, b, c);", "s".repeat(63))),
+                fix: Some(format!(
+                    "create index concurrently i_{n} on {}.{table} (a, b, c);",
+                    "s".repeat(63)
+                )),
                 advice: Some("Some advice. ".repeat(12)),
                 origin: None,
                 excuse: None,
@@ -51,7 +57,11 @@ fn report(number: usize) -> Report {
     report.gaps = vec![Gap {
         what: "something ".repeat(20),
         why: "reasons ".repeat(20),
-        remedy: Some(format!("grant pg_read_all_stats to \"{}\"; -- {}", "r".repeat(63), "and so on ".repeat(5))),
+        remedy: Some(format!(
+            "grant pg_read_all_stats to \"{}\"; -- {}",
+            "r".repeat(63),
+            "and so on ".repeat(5)
+        )),
     }];
     report.sort_findings();
     report
@@ -82,7 +92,10 @@ fn every_format_shows_every_finding() {
     for name in ["table", "json", "markdown", "html", "sarif", "junit"] {
         let text = render(&report, name);
         // Markdown escapes the underscore; the table cuts what is wider than it.
-        let text: String = text.chars().filter(|c| !c.is_whitespace() && *c != '\\').collect();
+        let text: String = text
+            .chars()
+            .filter(|c| !c.is_whitespace() && *c != '\\')
+            .collect();
         for n in 0..150 {
             assert!(text.contains(&format!("t_{n}")), "{name}: {n}");
         }
@@ -103,25 +116,52 @@ analyze;
 ";
     let db = audit_ground::database("formats", script).await;
     let folder = tempfile::tempdir().unwrap();
-    let json = dbtune(folder.path(), &["audit", "--only", "per-row-stable-call", "--format", "json", "--db", &db.url]);
+    let json = dbtune(
+        folder.path(),
+        &[
+            "audit",
+            "--only",
+            "per-row-stable-call",
+            "--format",
+            "json",
+            "--db",
+            &db.url,
+        ],
+    );
     write(folder.path(), "known.json", &json.out);
     write(
         folder.path(),
         "dbtune.yaml",
         "waivers:\n- rule: unindexed-policy-column\n  object: public.doc\n  reason: later\n  expires: 2999-01-01\n",
     );
-    let sarif = ["audit", "--baseline", "known.json", "--format", "sarif", "--db", &db.url];
+    let sarif = [
+        "audit",
+        "--baseline",
+        "known.json",
+        "--format",
+        "sarif",
+        "--db",
+        &db.url,
+    ];
     let log = dbtune(folder.path(), &sarif).json();
     valid(&log);
     let results = log["runs"][0]["results"].as_array().unwrap();
     let of = |rule: &str| results.iter().find(|r| r["ruleId"] == rule).unwrap();
     assert_eq!(of("per-row-stable-call")["baselineState"], "unchanged");
-    assert_eq!(of("unindexed-policy-column")["suppressions"][0]["kind"], "external");
+    assert_eq!(
+        of("unindexed-policy-column")["suppressions"][0]["kind"],
+        "external"
+    );
     let plain = of("policies-without-rls");
-    assert_eq!((&plain["level"], &plain["baselineState"]), (&"error".into(), &"new".into()));
+    assert_eq!(
+        (&plain["level"], &plain["baselineState"]),
+        (&"error".into(), &"new".into())
+    );
     let place = &plain["locations"][0]["logicalLocations"][0];
     assert_eq!(place["fullyQualifiedName"], "public.plain");
-    let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    let rules = log["runs"][0]["tool"]["driver"]["rules"]
+        .as_array()
+        .unwrap();
     assert_eq!(rules.len(), dbtune::rules::ALL.len());
     let index = usize::try_from(plain["ruleIndex"].as_u64().unwrap()).unwrap();
     assert_eq!(rules[index]["id"], "policies-without-rls");
@@ -129,24 +169,47 @@ analyze;
     let again = dbtune(folder.path(), &sarif).json();
     let prints = |log: &serde_json::Value| {
         let results = log["runs"][0]["results"].as_array().unwrap().iter();
-        results.map(|r| r["partialFingerprints"].to_string()).collect::<Vec<_>>()
+        results
+            .map(|r| r["partialFingerprints"].to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(prints(&log), prints(&again));
 
-    let junit = dbtune(folder.path(), &["audit", "--format", "junit", "--db", &db.url]);
+    let junit = dbtune(
+        folder.path(),
+        &["audit", "--format", "junit", "--db", &db.url],
+    );
     assert_eq!(junit.code, 1);
     let cases = junit.out.matches("<testcase ").count();
     assert_eq!(cases, dbtune::rules::ALL.len());
-    assert_eq!(junit.out.matches("<failure ").count(), 1, "only errors fail: {}", junit.out);
+    assert_eq!(
+        junit.out.matches("<failure ").count(),
+        1,
+        "only errors fail: {}",
+        junit.out
+    );
 
     // Formats that cannot show a command say so before it starts.
     for (arguments, words) in [
         (&["rules", "--format", "sarif"][..], "shows audit only"),
-        (&["status", "--format", "junit", "--db", "postgresql://x@127.0.0.1:1/y"], "audit, bench, verify only"),
+        (
+            &[
+                "status",
+                "--format",
+                "junit",
+                "--db",
+                "postgresql://x@127.0.0.1:1/y",
+            ],
+            "audit, bench, verify only",
+        ),
         (&["bench", "--before", "--format", "junit"], "only records"),
     ] {
         let ran = dbtune(tempfile::tempdir().unwrap().path(), arguments);
-        assert!(ran.code == 2 && ran.err.contains(words), "{arguments:?}: {}", ran.err);
+        assert!(
+            ran.code == 2 && ran.err.contains(words),
+            "{arguments:?}: {}",
+            ran.err
+        );
     }
 }
 
@@ -160,7 +223,10 @@ fn the_sarif_of_many_findings_with_lines_is_valid() {
     let log: serde_json::Value = serde_json::from_str(&render(&report, "sarif")).unwrap();
     valid(&log);
     let physical = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
-    assert_eq!(physical["artifactLocation"]["uri"], "db/my%20migrations/1_a.sql");
+    assert_eq!(
+        physical["artifactLocation"]["uri"],
+        "db/my%20migrations/1_a.sql"
+    );
     assert_eq!(physical["region"]["startLine"], 3);
 }
 

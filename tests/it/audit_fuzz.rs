@@ -83,7 +83,11 @@ fn take(text: &str) {
     let _ = rules::audit(&catalog, None, &Scope::default());
     let table = &catalog.tables[&name];
     for policy in &table.policies {
-        for depth in [rewrite::Depth::Wrap, rewrite::Depth::Sets, rewrite::Depth::Domain] {
+        for depth in [
+            rewrite::Depth::Wrap,
+            rewrite::Depth::Sets,
+            rewrite::Depth::Domain,
+        ] {
             let _ = rewrite::rewrite_using(policy, &name, &catalog, depth);
             let _ = rewrite::rewrite(text, &name, &catalog, depth);
         }

@@ -38,9 +38,14 @@ async fn fixes_run_and_escapes_stay_out_of_the_terminal() {
     let db = audit_ground::database("hostile_names", &script()).await;
     let folder = tempfile::tempdir().unwrap();
     for format in ["table", "json", "markdown", "html", "sarif", "junit"] {
-        let ran = dbtune(folder.path(), &["audit", "--format", format, "--db", &db.url]);
+        let ran = dbtune(
+            folder.path(),
+            &["audit", "--format", format, "--db", &db.url],
+        );
         assert_eq!(ran.code, 0, "{format}: {}{}", ran.out, ran.err);
-        let bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202a}'..='\u{202e}');
+        let bad = |c: char| {
+            c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202a}'..='\u{202e}')
+        };
         let bad: Vec<char> = ran.out.chars().filter(|c| bad(*c)).collect();
         assert!(bad.is_empty(), "{format}: {bad:?}");
         assert!(ran.out.contains("日本"), "{format}");
@@ -48,12 +53,26 @@ async fn fixes_run_and_escapes_stay_out_of_the_terminal() {
             assert!(!ran.out.contains("</script>"), "{}", ran.out);
         }
     }
-    let offline = dbtune(folder.path(), &["snapshot", "-o", "s.json", "--db", &db.url]);
+    let offline = dbtune(
+        folder.path(),
+        &["snapshot", "-o", "s.json", "--db", &db.url],
+    );
     assert_eq!(offline.code, 0, "{}", offline.err);
-    let live = dbtune(folder.path(), &["audit", "--format", "json", "--db", &db.url]);
-    let read = dbtune(folder.path(), &["audit", "--format", "json", "--snapshot", "s.json"]);
+    let live = dbtune(
+        folder.path(),
+        &["audit", "--format", "json", "--db", &db.url],
+    );
+    let read = dbtune(
+        folder.path(),
+        &["audit", "--format", "json", "--snapshot", "s.json"],
+    );
     assert_eq!(live.json()["findings"], read.json()["findings"]);
-    assert_eq!(live.counted().len(), 2 * (NAMES.len() + 1), "{:?}", live.counted());
+    assert_eq!(
+        live.counted().len(),
+        2 * (NAMES.len() + 1),
+        "{:?}",
+        live.counted()
+    );
 
     // Fixes from the JSON run as they are; from the table too, though they are folded there.
     let client = db.client().await;
@@ -66,13 +85,34 @@ async fn fixes_run_and_escapes_stay_out_of_the_terminal() {
     assert!(fixes.len() > NAMES.len(), "{fixes:?}");
     for fix in fixes {
         let folded = dbtune::sql::fold::fold(&fix, 40);
-        client.batch_execute(&folded).await.unwrap_or_else(|e| panic!("{folded}: {e:?}"));
+        client
+            .batch_execute(&folded)
+            .await
+            .unwrap_or_else(|e| panic!("{folded}: {e:?}"));
     }
-    let after = dbtune(folder.path(), &["audit", "--format", "json", "--db", &db.url]);
-    assert!(after.counted().len() <= NAMES.len() + 1, "{:?}", after.counted());
+    let after = dbtune(
+        folder.path(),
+        &["audit", "--format", "json", "--db", &db.url],
+    );
+    assert!(
+        after.counted().len() <= NAMES.len() + 1,
+        "{:?}",
+        after.counted()
+    );
 
     // A baseline and a waiver find the same objects again.
     write(folder.path(), "before.json", &live.out);
-    let known = ["audit", "--format", "json", "--baseline", "before.json", "--db", &db.url];
-    assert_eq!(dbtune(folder.path(), &known).counted(), Vec::<String>::new());
+    let known = [
+        "audit",
+        "--format",
+        "json",
+        "--baseline",
+        "before.json",
+        "--db",
+        &db.url,
+    ];
+    assert_eq!(
+        dbtune(folder.path(), &known).counted(),
+        Vec::<String>::new()
+    );
 }

@@ -31,13 +31,24 @@ fn origin<'a>(json: &'a Value, rule: &str) -> Vec<(&'a str, u64)> {
         .filter(|f| f["rule"] == rule)
         .map(|f| {
             let origin = &f["origin"];
-            (origin["file"].as_str().unwrap_or("none"), origin["line"].as_u64().unwrap_or(0))
+            (
+                origin["file"].as_str().unwrap_or("none"),
+                origin["line"].as_u64().unwrap_or(0),
+            )
         })
         .collect()
 }
 
 fn audit(folder: &Path, layout: &str) -> crate::audit_run::Ran {
-    let arguments = ["audit", "--format", "json", "--migrations", "m", "--layout", layout];
+    let arguments = [
+        "audit",
+        "--format",
+        "json",
+        "--migrations",
+        "m",
+        "--layout",
+        layout,
+    ];
     dbtune(folder, &arguments)
 }
 
@@ -55,9 +66,18 @@ fn findings_name_file_and_line() {
     let ran = audit(folder.path(), "sqlx");
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     let json = ran.json();
-    assert_eq!(origin(&json, "policies-without-rls"), [("m/1_first.up.sql", 2)]);
-    assert_eq!(origin(&json, "rls-without-policies"), [("m/2_second.up.sql", 1)]);
-    assert_eq!(origin(&json, "mutable-search-path"), [("m/2_second.up.sql", 7)]);
+    assert_eq!(
+        origin(&json, "policies-without-rls"),
+        [("m/1_first.up.sql", 2)]
+    );
+    assert_eq!(
+        origin(&json, "rls-without-policies"),
+        [("m/2_second.up.sql", 1)]
+    );
+    assert_eq!(
+        origin(&json, "mutable-search-path"),
+        [("m/2_second.up.sql", 7)]
+    );
     // Stand-ins are named, and judged by nobody.
     assert!(ran.gaps().contains("auth.users") && ran.gaps().contains("empty database"));
     for finding in json["findings"].as_array().unwrap() {
@@ -65,7 +85,11 @@ fn findings_name_file_and_line() {
         assert!(object.starts_with("public."), "{finding}");
     }
     let table = dbtune(folder.path(), &["audit", "--migrations", "m"]);
-    assert!(table.out.contains("public.doc (m/1_first.up.sql:2)"), "{}", table.out);
+    assert!(
+        table.out.contains("public.doc (m/1_first.up.sql:2)"),
+        "{}",
+        table.out
+    );
 }
 
 #[test]
@@ -78,22 +102,49 @@ fn other_layouts_and_a_bootstrap() {
     );
     let ran = audit(folder.path(), "dbmate");
     assert_eq!(ran.code, 2, "{}", ran.out);
-    assert!(ran.err.contains("m/1_first.sql:2: ") && ran.err.contains("hidden"), "{}", ran.err);
+    assert!(
+        ran.err.contains("m/1_first.sql:2: ") && ran.err.contains("hidden"),
+        "{}",
+        ran.err
+    );
 
-    write(folder.path(), "b.sql", "create schema hidden; create type hidden.kind as enum ('a', 'b');");
+    write(
+        folder.path(),
+        "b.sql",
+        "create schema hidden; create type hidden.kind as enum ('a', 'b');",
+    );
     let arguments = [
-        "audit", "--format", "json", "--migrations", "m", "--layout", "dbmate", "--bootstrap", "b.sql",
+        "audit",
+        "--format",
+        "json",
+        "--migrations",
+        "m",
+        "--layout",
+        "dbmate",
+        "--bootstrap",
+        "b.sql",
     ];
     let ran = dbtune(folder.path(), &arguments);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert_eq!(origin(&ran.json(), "policies-without-rls"), [("m/1_first.sql", 2)]);
+    assert_eq!(
+        origin(&ran.json(), "policies-without-rls"),
+        [("m/1_first.sql", 2)]
+    );
 }
 
 #[test]
 fn what_fails_is_named_with_its_line() {
     for (text, line, words) in [
-        ("create table t (a int);\n\n\nselect 1 / 0;\n", 4, "division by zero"),
-        ("create table t (a int);\ncreate tabel u (a int);\n", 2, "tabel"),
+        (
+            "create table t (a int);\n\n\nselect 1 / 0;\n",
+            4,
+            "division by zero",
+        ),
+        (
+            "create table t (a int);\ncreate tabel u (a int);\n",
+            2,
+            "tabel",
+        ),
         ("select 1;\n\\i other.sql\n", 2, "psql"),
         ("create table t (a int);\ncopy t from stdin;\n", 2, "COPY"),
         ("select nothing.of_the_kind();\n", 1, "nothing"),
@@ -110,5 +161,9 @@ fn what_fails_is_named_with_its_line() {
     }
     let folder = tempfile::tempdir().unwrap();
     let ran = audit(folder.path(), "sqlx");
-    assert!(ran.code == 2 && ran.err.contains("no such folder"), "{}", ran.err);
+    assert!(
+        ran.code == 2 && ran.err.contains("no such folder"),
+        "{}",
+        ran.err
+    );
 }

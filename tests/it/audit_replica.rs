@@ -27,10 +27,18 @@ async fn an_index_used_on_a_standby_only_is_used() {
         ]),
         ..ServerOptions::from_env(&server::environment()).unwrap()
     };
-    let primary = Throwaway::start(options).await.unwrap_or_else(|e| panic!("{e}"));
+    let primary = Throwaway::start(options)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
     let primary: &'static Throwaway = Box::leak(Box::new(primary));
     let ground = ground_on(primary, "read_elsewhere").await;
-    ground.db.client().await.batch_execute(SCRIPT).await.unwrap();
+    ground
+        .db
+        .client()
+        .await
+        .batch_execute(SCRIPT)
+        .await
+        .unwrap();
     let replica = replica_of(&ground, primary).await;
     let url = |user: &str| {
         format!(
@@ -43,21 +51,40 @@ async fn an_index_used_on_a_standby_only_is_used() {
     use_index(&reader).await;
 
     let target = |url: &str| Target::resolve(Some(url), &BTreeMap::new()).unwrap();
-    let here = Session::connect(&target(&ground.db.url), "test").await.unwrap();
-    let there = Session::connect(&target(&url(primary.superuser())), "test").await.unwrap();
+    let here = Session::connect(&target(&ground.db.url), "test")
+        .await
+        .unwrap();
+    let there = Session::connect(&target(&url(primary.superuser())), "test")
+        .await
+        .unwrap();
     let mut catalog = read_catalog(&here).await.unwrap();
     let mut statements = read_statements(&here, &mut catalog).await.unwrap();
     let scans = |catalog: &dbtune::model::Catalog| {
-        let table = catalog.tables.values().find(|t| t.indexes.len() == 3).unwrap();
-        let of = |name: &str| table.indexes.iter().find(|i| i.name.name == name).unwrap().scans;
+        let table = catalog
+            .tables
+            .values()
+            .find(|t| t.indexes.len() == 3)
+            .unwrap();
+        let of = |name: &str| {
+            table
+                .indexes
+                .iter()
+                .find(|i| i.name.name == name)
+                .unwrap()
+                .scans
+        };
         (of("doc_tag"), of("doc_title"))
     };
     assert_eq!(scans(&catalog), (0, 0));
-    merge_replica(&here, &there, &mut catalog, statements.as_mut()).await.unwrap_or_else(|e| panic!("{e}"));
+    merge_replica(&here, &there, &mut catalog, statements.as_mut())
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(scans(&catalog), (3, 0));
     let calls = |text: &str| {
         let all = &statements.as_ref().unwrap().statements;
-        all.iter().find(|s| s.text.as_deref().is_some_and(|t| t.contains(text))).map(|s| s.calls)
+        all.iter()
+            .find(|s| s.text.as_deref().is_some_and(|t| t.contains(text)))
+            .map(|s| s.calls)
     };
     if primary.gaps().is_empty() {
         assert_eq!(calls("from doc where tag"), Some(3));
@@ -65,7 +92,14 @@ async fn an_index_used_on_a_standby_only_is_used() {
 
     let folder = tempfile::tempdir().unwrap();
     let audit = |arguments: &[&str]| {
-        dbtune(folder.path(), &[&["audit", "--format", "json", "--db", &ground.db.url][..], arguments].concat())
+        dbtune(
+            folder.path(),
+            &[
+                &["audit", "--format", "json", "--db", &ground.db.url][..],
+                arguments,
+            ]
+            .concat(),
+        )
     };
     let alone = audit(&[]);
     assert!(alone.gaps().contains("--replica"), "{}", alone.gaps());
@@ -83,19 +117,36 @@ async fn an_index_used_on_a_standby_only_is_used() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let visitor = audit(&["--replica", &url("replica_visitor")]);
     assert_eq!(visitor.code, 0, "{}{}", visitor.out, visitor.err);
-    assert!(visitor.gaps().contains("pg_control_system"), "{}", visitor.gaps());
+    assert!(
+        visitor.gaps().contains("pg_control_system"),
+        "{}",
+        visitor.gaps()
+    );
 
     let other = server::server().url("postgres", server::server().superuser());
     for (arguments, words) in [
         (&["--replica", &ground.db.url][..], "no standby"),
         (&["--replica", &other], "no standby"),
-        (&["--replica", &url(primary.superuser()).replace("read_elsewhere", "postgres")], "expected read_elsewhere"),
+        (
+            &[
+                "--replica",
+                &url(primary.superuser()).replace("read_elsewhere", "postgres"),
+            ],
+            "expected read_elsewhere",
+        ),
         (&["--replica", &url("a"), "--replica", &url("a")], "twice"),
-        (&["--replica", "postgres://me:hidden@127.0.0.1:1/x"], "me:***@127.0.0.1:1/x"),
+        (
+            &["--replica", "postgres://me:hidden@127.0.0.1:1/x"],
+            "me:***@127.0.0.1:1/x",
+        ),
     ] {
         let ran = audit(arguments);
         assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.out);
-        assert!(ran.err.contains(words) && !ran.err.contains("hidden"), "{arguments:?}: {}", ran.err);
+        assert!(
+            ran.err.contains(words) && !ran.err.contains("hidden"),
+            "{arguments:?}: {}",
+            ran.err
+        );
     }
 }
 
@@ -108,7 +159,10 @@ async fn use_index(reader: &tokio_postgres::Client) {
     }
     reader.batch_execute(sql).await.unwrap();
     for _ in 0..3 {
-        reader.query("select count(*) from doc where tag = 7", &[]).await.unwrap();
+        reader
+            .query("select count(*) from doc where tag = 7", &[])
+            .await
+            .unwrap();
     }
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(700)).await;

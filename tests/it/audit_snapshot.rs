@@ -33,13 +33,20 @@ async fn offline_finds_what_was_found_live() {
         client.query(sql, &[]).await.unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
-    let wrote = dbtune(folder.path(), &["snapshot", "-o", "s.json", "--db", &db.url]);
+    let wrote = dbtune(
+        folder.path(),
+        &["snapshot", "-o", "s.json", "--db", &db.url],
+    );
     assert_eq!(wrote.code, 0, "{}{}", wrote.out, wrote.err);
     assert!(wrote.out.contains("no row"), "{}", wrote.out);
     let file = folder.path().join("s.json");
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no other file is left");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "no other file is left"
+    );
     let text = std::fs::read_to_string(&file).unwrap();
     for secret in ["rowvalue-xyz", "s3cret"] {
         assert!(!text.contains(secret), "{secret}");
@@ -48,7 +55,14 @@ async fn offline_finds_what_was_found_live() {
 
     same_findings_of_the_same_moment(&db.url).await;
     // From one moment to the next, dbtune's own statements change the shares of time.
-    let audit = ["audit", "--format", "json", "--skip", "slow-statement", "--db"];
+    let audit = [
+        "audit",
+        "--format",
+        "json",
+        "--skip",
+        "slow-statement",
+        "--db",
+    ];
     let live = dbtune(folder.path(), &[&audit[..], &[&db.url]].concat());
     let offline = [&audit[..], &[NOWHERE, "--snapshot", "s.json"]].concat();
     let offline = dbtune(folder.path(), &offline);
@@ -62,7 +76,10 @@ async fn offline_finds_what_was_found_live() {
         assert!(found.contains(rule), "{found}");
     }
     // Taken again it replaces the file.
-    let again = dbtune(folder.path(), &["snapshot", "-o", "s.json", "--db", &db.url]);
+    let again = dbtune(
+        folder.path(),
+        &["snapshot", "-o", "s.json", "--db", &db.url],
+    );
     assert_eq!(again.code, 0, "{}", again.err);
 }
 
@@ -76,7 +93,9 @@ async fn same_findings_of_the_same_moment(url: &str) {
     let live = found(&catalog, statements.as_ref());
     assert!(live.contains("slow-statement"), "{live}");
     let mut bytes = Vec::new();
-    Snapshot::new(catalog, statements).write(&mut bytes).unwrap();
+    Snapshot::new(catalog, statements)
+        .write(&mut bytes)
+        .unwrap();
     let read = Snapshot::parse(&bytes).unwrap();
     assert_eq!(live, found(&read.catalog, read.statements.as_ref()));
 }
@@ -84,7 +103,11 @@ async fn same_findings_of_the_same_moment(url: &str) {
 #[test]
 fn what_cannot_be_used_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "new.json", r#"{"format":"dbtune-snapshot","version":99,"catalog":7}"#);
+    write(
+        folder.path(),
+        "new.json",
+        r#"{"format":"dbtune-snapshot","version":99,"catalog":7}"#,
+    );
     write(folder.path(), "other.json", r#"{"version":1}"#);
     write(folder.path(), "broken.json", "{\"format\":");
     for (file, words) in [

@@ -65,7 +65,8 @@ pub(in crate::cli) async fn read_live(
         .iter()
         .map(|url| Target::resolve(Some(url), &context.env))
         .collect::<Result<Vec<_>, _>>()?;
-    let names: std::collections::BTreeSet<String> = replicas.iter().map(Target::to_string).collect();
+    let names: std::collections::BTreeSet<String> =
+        replicas.iter().map(Target::to_string).collect();
     if names.len() < replicas.len() {
         bail!("the same replica is named twice: its statistics would count twice");
     }

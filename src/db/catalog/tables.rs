@@ -70,6 +70,10 @@ impl Reader<'_> {
                 table.grants.insert(role, privileges);
             })?;
         }
+        let sql = include_str!("../queries/published.sql");
+        for row in self.rows("read publications", sql).await? {
+            each.put(&row, |table| table.published = true)?;
+        }
         let sql = include_str!("../queries/indexes.sql");
         let rows = self.rows("read indexes", sql).await?;
         let indexes = rows.iter().map(index).collect::<Result<Vec<_>>>()?;
@@ -78,9 +82,29 @@ impl Reader<'_> {
             if let Some(parent) = get::<Option<u32>>(row, "parent")? {
                 index.partition_of = by_oid.get(&parent).cloned();
             }
+            let (hit, read): (i64, i64) = (get(row, "hit")?, get(row, "read")?);
             each.put(row, |table| {
                 table.activity.idx_scans += index.scans;
+                table.activity.index_hit += hit;
+                table.activity.index_read += read;
                 table.indexes.push(index);
+            })?;
+        }
+        let sql = include_str!("../queries/leaks.sql");
+        for row in self.rows("read which operators leak", sql).await? {
+            let oid: u32 = get(&row, "index_oid")?;
+            let keys: Vec<String> = get(&row, "operators")?;
+            let words = |key: &String| {
+                key.split(' ')
+                    .filter(|w| !w.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            };
+            let leaks = keys.iter().map(words).collect();
+            each.put(&row, |table| {
+                if let Some(index) = table.indexes.iter_mut().find(|i| i.oid == oid) {
+                    index.leaks = leaks;
+                }
             })?;
         }
         Ok(())
@@ -128,13 +152,13 @@ impl Reader<'_> {
 }
 
 /// Puts each row's part where the row's `oid` says; rows of system and temporary tables are dropped.
-struct Parts<'a> {
-    catalog: &'a mut Catalog,
-    names: &'a Names,
+pub(super) struct Parts<'a> {
+    pub(super) catalog: &'a mut Catalog,
+    pub(super) names: &'a Names,
 }
 
 impl Parts<'_> {
-    fn put(&mut self, row: &Row, put: impl FnOnce(&mut Table)) -> Result<()> {
+    pub(super) fn put(&mut self, row: &Row, put: impl FnOnce(&mut Table)) -> Result<()> {
         let oid: u32 = get(row, "oid")?;
         let name = self.names.get(&oid);
         if let Some(table) = name.and_then(|name| self.catalog.tables.get_mut(name)) {
@@ -172,12 +196,22 @@ fn table(row: &Row) -> Result<Table> {
             dead: get(row, "dead")?,
             last_vacuum: get(row, "last_vacuum")?,
             last_analyze: get(row, "last_analyze")?,
+            last_autovacuum: get(row, "last_autovacuum")?,
+            modified_since_analyze: get(row, "modified_since_analyze")?,
+            inserted_since_vacuum: get(row, "inserted_since_vacuum")?,
+            heap_hit: get(row, "heap_hit")?,
+            heap_read: get(row, "heap_read")?,
+            index_hit: 0,
+            index_read: 0,
+            xid_age: get(row, "xid_age")?,
+            multixact_age: get(row, "multixact_age")?,
         },
         statistics_readable: get(row, "statistics_readable")?,
         partition_key: get(row, "partition_key")?,
         extension: get(row, "extension")?,
         options: get(row, "options")?,
         inherited: get(row, "inherited")?,
+        replica_identity_full: get(row, "replica_identity_full")?,
         ..Table::default()
     })
 }
@@ -195,6 +229,7 @@ fn column(row: &Row) -> Result<Column> {
         equality_leakproof: get(row, "equality")?,
         ordering_leakproof: get(row, "ordering")?,
         stats: None,
+        grants: BTreeMap::new(),
     })
 }
 
@@ -251,6 +286,7 @@ fn index(row: &Row) -> Result<Index> {
         last_scan: get(row, "last_scan")?,
         partition_of: None,
         nulls_not_distinct: get(row, "nulls_not_distinct")?,
+        leaks: Vec::new(),
     })
 }
 
