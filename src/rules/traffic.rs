@@ -7,7 +7,7 @@ use crate::model::{
 };
 use crate::sql::body::{Kind, Mentions, Written};
 use crate::sql::words;
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Traffic<'a> {
@@ -23,7 +23,7 @@ pub(super) struct Traffic<'a> {
     by_table: BTreeMap<Name, Vec<usize>>,
     /// What statements speak of where this database's statistics cannot see it: tables that views read, and words in
     /// function bodies (`None` where one cannot be read).
-    elsewhere: OnceCell<(BTreeSet<&'a Name>, Option<BTreeSet<String>>)>,
+    elsewhere: OnceLock<(BTreeSet<&'a Name>, Option<BTreeSet<String>>)>,
 }
 
 /// One statement of one role.
@@ -71,7 +71,7 @@ impl<'a> Traffic<'a> {
         Self {
             used,
             by_table,
-            elsewhere: OnceCell::new(),
+            elsewhere: OnceLock::new(),
             total_ms: top.map(|s| s.total_ms).sum(),
             hours: hours.filter(|h| *h > 0.0),
             unreadable,
