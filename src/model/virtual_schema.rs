@@ -55,6 +55,7 @@ impl Catalog {
         catalog.server = Server::default();
         catalog.gaps.clear();
         catalog.taxes.clear();
+        catalog.schemas.remove("dbtune");
         catalog
             .tables
             .retain(|name, _| name.schema != "dbtune" && name.name != "_sqlx_migrations");

@@ -153,7 +153,7 @@ impl<'a> Facts<'a> {
     /// What statements do to which tables; `None` where no statements are known.
     pub(super) fn traffic(&self) -> Option<&Traffic<'a>> {
         self.traffic
-            .get_or_init(|| Some(Traffic::new(self.catalog, self.statements?)))
+            .get_or_init(|| Some(Traffic::new(self.catalog, self.statements?, &self.visits)))
             .as_ref()
     }
 

@@ -33,6 +33,7 @@ rule! {
     "per-row-stable-call" {
         summary: "a policy evaluates a row-independent function for every row",
         category: Category::Speed,
+        also: &["pgrls PERF001", "splinter 0003_auth_rls_initplan"],
         check: check,
     }
 }

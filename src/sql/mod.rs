@@ -20,6 +20,6 @@ pub mod script;
 mod single;
 pub mod touches;
 pub mod tree;
-pub mod usage;
+pub mod words;
 
 pub use single::{Single, is_limited, single};

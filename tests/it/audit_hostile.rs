@@ -43,7 +43,9 @@ async fn fixes_run_and_escapes_stay_out_of_the_terminal() {
             &["audit", "--format", format, "--db", &db.url],
         );
         assert_eq!(ran.code, 0, "{format}: {}{}", ran.out, ran.err);
-        let bad = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}');
+        let bad = |c: char| {
+            c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202a}'..='\u{202e}')
+        };
         let bad: Vec<char> = ran.out.chars().filter(|c| bad(*c)).collect();
         assert!(bad.is_empty(), "{format}: {bad:?}");
         assert!(ran.out.contains("日本"), "{format}");
