@@ -39,7 +39,7 @@ pub(super) fn drop_index(name: &Name) -> String {
 }
 
 /// As PostgreSQL would name it, kept under the limit of 63 bytes and apart from the indexes there are.
-fn index_name(name: &Name, table: &Table, columns: &[&str]) -> String {
+pub(super) fn index_name(name: &Name, table: &Table, columns: &[&str]) -> String {
     let mut base = format!("{}_{}", name.name, columns.join("_"));
     while base.len() > 56 {
         base.pop();

@@ -116,7 +116,7 @@ impl PolicyFacts<'_> {
 /// `a, b and c`.
 pub(super) fn list(words: &[&str]) -> String {
     match words {
-        [] => "nobody".to_owned(),
+        [] => "no role so far".to_owned(),
         [only] => (*only).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }

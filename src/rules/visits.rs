@@ -31,7 +31,7 @@ pub(super) struct Visit<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Visits<'a> {
     visits: BTreeMap<&'a Name, Vec<Visit<'a>>>,
-    /// Texts that are no SQL, by their place in the list of statements.
+    /// What each statement names, by its place in the list.
     mentions: Vec<Option<Mentions>>,
     total_ms: f64,
 }

@@ -13,6 +13,7 @@ const NO_RULES: &[&str] = &[
     "meaning",
     "measure",
     "reach",
+    "resolution",
     "sensitive",
     "sink",
     "tested",
