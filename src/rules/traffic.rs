@@ -7,8 +7,8 @@ use crate::model::{
 };
 use crate::sql::body::{Kind, Mentions, Written};
 use crate::sql::words;
-use std::sync::OnceLock;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 pub(super) struct Traffic<'a> {
     /// Queries over the database's own tables, most time first.
@@ -17,7 +17,7 @@ pub(super) struct Traffic<'a> {
     pub(super) total_ms: f64,
     /// Hours that the statements were counted for; `None` where it is not known.
     pub(super) hours: Option<f64>,
-    /// Statements whose text is hidden, lost or no SQL.
+    /// Statements whose text is hidden, lost or no SQL, and which may be queries.
     pub(super) unreadable: usize,
     /// Places in `used`, by the tables they use.
     by_table: BTreeMap<Name, Vec<usize>>,
@@ -49,6 +49,7 @@ impl<'a> Traffic<'a> {
                     used.extend(resolve(catalog, statement, text, mentions));
                 }
                 (_, Some(_)) => {}
+                (Some(text), None) if !words::may_be_query(text) => {}
                 (_, None) => unreadable += 1,
             }
         }
