@@ -1,4 +1,5 @@
 use super::FEW_ROWS;
+use super::analysed::analyse;
 use super::exposure::Exposure;
 use super::meaning::Bodies;
 use super::traffic::Traffic;
@@ -60,30 +61,7 @@ impl PolicyFacts<'_> {
 
 impl<'a> Facts<'a> {
     pub fn new(catalog: &'a Catalog, statements: Option<&'a Statements>, slo_ms: f64) -> Self {
-        let mut gaps = Vec::new();
-        let mut policies = Vec::new();
-        for (name, table) in &catalog.tables {
-            for policy in &table.policies {
-                let mut analyse = |text: &Option<String>| {
-                    let qual = Qual::of_policy(text.as_deref()?, name, catalog);
-                    qual.map_err(|error| {
-                        gaps.push(Gap {
-                            what: format!("policy {} on {name}", policy.name),
-                            why: format!("its expression could not be analysed: {error}"),
-                            remedy: None,
-                        });
-                    })
-                    .ok()
-                };
-                policies.push(PolicyFacts {
-                    name,
-                    table,
-                    policy,
-                    using: analyse(&policy.using),
-                    check: analyse(&policy.check),
-                });
-            }
-        }
+        let (policies, gaps) = analyse(catalog);
         let mut functions: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for function in &catalog.functions {

@@ -3,6 +3,7 @@
 use crate::model::{Catalog, Finding, Gap, Severity, Statements};
 
 mod exposure;
+mod analysed;
 mod facts;
 mod fix;
 mod meaning;

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// Files of `src/rules` that hold no rule.
 const NO_RULES: &[&str] = &[
     "mod",
+    "analysed",
     "exposure",
     "facts",
     "fix",
