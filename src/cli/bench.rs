@@ -65,6 +65,9 @@ pub struct Args {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+    if context.global.format == "junit" && !args.after {
+        bail!("--format junit shows comparisons: `bench --before` alone only records");
+    }
     let settings = context.settings()?;
     let mut file = context.workload(args.workload.as_deref())?;
     select(&mut file, &args.only)?;
@@ -78,9 +81,6 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         context,
     };
     let target = context.target()?;
-    if context.global.format == "junit" && !args.after {
-        bail!("--format junit shows comparisons: `bench --before` alone only records");
-    }
     let report = match (args.before, args.after) {
         (true, true) => plan.both(&target).await?,
         (true, false) => return plan.record(&target).await,

@@ -1,4 +1,4 @@
-use super::{Activity, Checkpoints, Gap, Holder, Load, Name, Sessions};
+use super::{Activity, Checkpoints, Gap, Holder, Load, Name, Sessions, Tax};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,13 @@ pub struct Catalog {
     pub tables: BTreeMap<Name, Table>,
     /// Functions of user schemas and every function that a policy calls; overloads stand side by side.
     pub functions: Vec<Function>,
+    /// What policies cost the largest tables, as far as dbtune may plan as their roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taxes: Vec<Tax>,
+    /// What may stand before parentheses beside functions: aggregates, window functions, procedures and types of
+    /// user schemas.
+    #[serde(default)]
+    pub callables: BTreeSet<Name>,
     /// Functions of `pg_catalog` by name, aggregates too; the worst of its overloads.
     #[serde(default)]
     pub builtins: BTreeMap<String, Volatility>,

@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod snapshot;
 mod statement;
+mod tax;
 mod virtual_schema;
 mod workload;
 
@@ -27,4 +28,5 @@ pub use report::*;
 pub use run::*;
 pub use snapshot::*;
 pub use statement::*;
+pub use tax::*;
 pub use workload::*;

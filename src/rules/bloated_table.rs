@@ -123,8 +123,7 @@ pub(super) fn alignment(column: &Column) -> f64 {
         ("uuid" | "name", _) => 1.0,
         (_, 2) => 2.0,
         (_, 4) => 4.0,
-        (_, 8) => 8.0,
-        ("interval", _) => 8.0,
+        (_, 8) | ("interval", _) => 8.0,
         _ => 1.0,
     }
 }

@@ -2,8 +2,7 @@ use super::measure::{days, float, percent};
 use super::sink::{Found, count};
 use super::traffic::{Used, per_call};
 use super::{Category, Facts, Sink, rule};
-use crate::model::{Name, ObjectKind, Severity, Table, TableKind};
-use crate::sql::usage::Verb;
+use crate::model::{Command, Name, ObjectKind, Severity, Table, TableKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 rule! {
@@ -50,7 +49,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     let mut groups: BTreeMap<&BTreeSet<Name>, Vec<&Used<'_>>> = BTreeMap::new();
     for used in traffic.top() {
         let answer = per_call(used.statement, used.statement.rows);
-        let small = used.verb == Verb::Select && !used.locking && answer <= MAX_ROWS;
+        let small = used.command == Command::Select && !used.locking && answer <= MAX_ROWS;
         let calm = |name: &Name| facts.catalog.table(name).is_some_and(is_calm);
         if small && used.written.is_empty() && used.tables.iter().all(calm) {
             groups.entry(&used.tables).or_default().push(used);

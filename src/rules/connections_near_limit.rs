@@ -90,8 +90,8 @@ fn judge(
             &group.state
         };
         *states.entry(state).or_default() += group.count;
-        let user = format!("{} {}", group.role, group.application);
-        *users.entry(user.trim().to_owned()).or_default() += group.count;
+        let whose = format!("{} {}", group.role, group.application);
+        *users.entry(whose.trim().to_owned()).or_default() += group.count;
     }
     let idle = states.get("idle").copied().unwrap_or(0);
     sink.report(

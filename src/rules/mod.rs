@@ -3,10 +3,12 @@
 use crate::model::{Catalog, Finding, Gap, Severity, Statements};
 
 mod exposure;
+mod analysed;
 mod facts;
 mod fix;
 mod meaning;
 mod reach;
+mod resolution;
 mod sensitive;
 mod sink;
 mod tested;
@@ -30,6 +32,7 @@ mod cast_on_policy_column;
 mod child_bypasses_parent_policies;
 mod column_free_branch;
 mod condition_not_leakproof;
+mod copied_predicate;
 mod connections_near_limit;
 mod contradicting_settings;
 mod correlated_subselect_policy;
@@ -51,6 +54,7 @@ mod forced_checkpoints;
 mod foreign_key_oracle;
 mod foreign_key_to_auth_unique;
 mod foreign_table_exposed;
+mod function_out_of_reach;
 mod graphql_exposed;
 mod identity_compared_with_literal;
 mod idle_in_transaction;
@@ -64,6 +68,7 @@ mod materialized_view_exposed;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
+mod nested_policies;
 mod never_analyzed;
 mod no_write_policy;
 mod no_primary_key;
@@ -86,12 +91,14 @@ mod policy_for_public;
 mod policy_function_not_executable;
 mod policy_reads_unguarded_table;
 mod policy_recursion;
+mod policy_without_pruning;
 mod policy_without_column;
 mod policy_without_condition;
 mod principal_column_unused;
 mod realtime_without_rls;
 mod redundant_index;
 mod reg_type_column;
+mod rls_tax;
 mod repeated_lookup;
 mod rls_without_policies;
 mod role_keyed_policy;
@@ -140,6 +147,10 @@ pub static ALL: &[&Rule] = &[
     &function_on_policy_column::RULE,
     &column_free_branch::RULE,
     &condition_not_leakproof::RULE,
+    &nested_policies::RULE,
+    &rls_tax::RULE,
+    &policy_without_pruning::RULE,
+    &copied_predicate::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
     &policy_for_public::RULE,
@@ -148,6 +159,7 @@ pub static ALL: &[&Rule] = &[
     &rls_without_policies::RULE,
     &policy_recursion::RULE,
     &policy_function_not_executable::RULE,
+    &function_out_of_reach::RULE,
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
     &security_definer_under_rls::RULE,

@@ -2,7 +2,7 @@ use super::measure::{float, option, percent};
 use super::sink::{Found, count};
 use super::{Category, Facts, Sink, rule};
 use crate::model::{Index, Name, ObjectKind, Severity, Table, TableKind};
-use crate::sql::{quote, usage};
+use crate::sql::{quote, words};
 use std::collections::{BTreeMap, BTreeSet};
 
 rule! {
@@ -178,7 +178,7 @@ fn columns(index: &Index) -> BTreeSet<String> {
     let texts = expressions.chain(&index.predicate);
     plain
         .chain(index.include.iter().cloned())
-        .chain(texts.filter_map(|text| usage::columns(text)).flatten())
+        .chain(texts.filter_map(|text| words::columns(text)).flatten())
         .collect()
 }
 

@@ -2,14 +2,14 @@ use super::measure::{float, percent};
 use super::sink::count;
 use super::traffic::{Traffic, Used, per_call};
 use super::{Category, Facts, Sink, rule};
-use crate::model::{Severity, Table};
+use crate::model::{Command, Severity, Table};
 use crate::sql::access;
-use crate::sql::usage::Verb;
 
 rule! {
     /// ## What it finds
     /// A lookup by key, of one table and about one row, that is called ten times as often as any other kind of
-    /// statement of its role, 10,000 times at least, and makes up a quarter or more of the role's calls.
+    /// statement of its role, 10,000 times at least, and makes up a quarter or more of the role's calls. The other
+    /// statements must be in use too, a hundred calls at least.
     ///
     /// ## Why it matters
     /// It looks like one query for a list and then one for each of its rows (N+1). Each call is fast, yet costs a round
@@ -36,6 +36,7 @@ rule! {
 const MIN_CALLS: i64 = 10_000;
 const MIN_SHARE: f64 = 25.0;
 const TIMES: i64 = 10;
+const MIN_LISTS: i64 = 100;
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     let Some(traffic) = facts.traffic() else {
@@ -64,13 +65,14 @@ fn judge(facts: &Facts<'_>, traffic: &Traffic<'_>, used: &Used<'_>, sink: &mut S
     let Some(busiest) = busiest.filter(|b| b.statement.calls * TIMES <= own.calls) else {
         return;
     };
-    if share < MIN_SHARE {
+    // Beside a service that does nothing but look up keys, a few statements by hand are no list.
+    if share < MIN_SHARE || busiest.statement.calls < MIN_LISTS {
         return;
     }
     // The list is the one that returned about as many rows as there were lookups.
     let list = same_role.iter().find(|u| {
         let rows = float(u.statement.rows);
-        u.verb == Verb::Select
+        u.command == Command::Select
             && per_call(u.statement, u.statement.rows) >= 2.0
             && (0.8..=1.25).contains(&(rows / float(own.calls)))
     });
@@ -101,7 +103,7 @@ fn is_lookup(facts: &Facts<'_>, used: &Used<'_>) -> bool {
         return false;
     };
     let rows = per_call(used.statement, used.statement.rows);
-    if used.verb != Verb::Select || used.locking || rows > 1.5 {
+    if used.command != Command::Select || used.locking || rows > 1.5 {
         return false;
     }
     let Some(table) = facts.catalog.table(name) else {

@@ -1,8 +1,7 @@
 use super::measure::{float, percent};
 use super::sink::{Found, count};
 use super::{Category, Facts, Sink, rule};
-use crate::model::{Name, ObjectKind, Severity, Table, TableKind};
-use crate::sql::usage::Verb;
+use crate::model::{Command, Name, ObjectKind, Severity, Table, TableKind};
 
 rule! {
     /// ## What it finds
@@ -78,7 +77,7 @@ fn report(
         .traffic()
         .into_iter()
         .flat_map(|t| t.on(name))
-        .filter(|u| !u.limited && u.verb != Verb::Insert && pages > 0.0)
+        .filter(|u| !u.limited && u.command != Command::Insert && pages > 0.0)
         .filter(|u| u.blocks_per_call() >= MOST * pages)
         .take(SHOWN)
         .collect();

@@ -1,8 +1,12 @@
-//! Statements of the workload, resolved to the tables they use. Each text is parsed once for all rules.
+//! Statements of the workload by what they cost: which tables each uses, writes, and sets columns of.
 
 use super::sink::Found;
-use crate::model::{Catalog, Name, ObjectKind, Severity, Statement, Statements, TableKind};
-use crate::sql::usage::{self, Verb, Written};
+use super::visits::Visits;
+use crate::model::{
+    Catalog, Command, Name, ObjectKind, Severity, Statement, Statements, TableKind,
+};
+use crate::sql::body::{Kind, Mentions, Written};
+use crate::sql::words;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +30,7 @@ pub(super) struct Traffic<'a> {
 pub(super) struct Used<'a> {
     pub(super) statement: &'a Statement,
     pub(super) text: &'a str,
-    pub(super) verb: Verb,
+    pub(super) command: Command,
     /// The tables it names, and those behind the views it names.
     pub(super) tables: BTreeSet<Name>,
     /// The tables it writes to, with the columns that SET names.
@@ -36,20 +40,16 @@ pub(super) struct Used<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    pub(super) fn new(catalog: &'a Catalog, known: &'a Statements) -> Self {
+    pub(super) fn new(catalog: &'a Catalog, known: &'a Statements, visits: &Visits<'_>) -> Self {
         let mut used = Vec::new();
         let mut unreadable = 0;
-        for statement in &known.statements {
-            let parsed = statement
-                .text
-                .as_deref()
-                .and_then(|text| Some((text, usage::usage(text)?)));
-            match parsed {
-                Some((text, parsed)) if parsed.verb != Verb::Other => {
-                    used.extend(resolve(catalog, statement, text, &parsed));
+        for (place, statement) in known.statements.iter().enumerate() {
+            match (&statement.text, visits.mentions(place)) {
+                (Some(text), Some(mentions)) if mentions.kind == Kind::Query => {
+                    used.extend(resolve(catalog, statement, text, mentions));
                 }
-                Some(_) => {}
-                None => unreadable += 1,
+                (_, Some(_)) => {}
+                (_, None) => unreadable += 1,
             }
         }
         used.sort_by(|a, b| b.statement.total_ms.total_cmp(&a.statement.total_ms));
@@ -93,7 +93,7 @@ impl<'a> Traffic<'a> {
     pub(super) fn read_elsewhere(&self, catalog: &'a Catalog, table: &Name) -> bool {
         let (viewed, words) = self.elsewhere.get_or_init(|| {
             let own = catalog.functions.iter().filter(|f| f.extension.is_none());
-            let words: Option<Vec<_>> = own.map(|f| usage::words(&f.body)).collect();
+            let words: Option<Vec<_>> = own.map(|f| words::words(&f.body)).collect();
             let views = catalog.tables.values().flat_map(|t| &t.reads);
             (
                 views.collect(),
@@ -162,11 +162,11 @@ fn resolve<'a>(
     catalog: &Catalog,
     statement: &'a Statement,
     text: &'a str,
-    parsed: &usage::Usage,
+    mentions: &Mentions,
 ) -> Option<Used<'a>> {
     let find = |(schema, name): &Written| catalog.resolve(schema, name).map(|(name, _)| name);
     let mut tables = BTreeSet::new();
-    let mut open: Vec<&Name> = parsed.relations.iter().filter_map(find).collect();
+    let mut open: Vec<&Name> = mentions.relations.iter().filter_map(find).collect();
     while let Some(name) = open.pop() {
         if !tables.insert(name.clone()) {
             continue;
@@ -175,18 +175,18 @@ fn resolve<'a>(
             open.extend(&view.reads);
         }
     }
-    let written = parsed
+    let written = mentions
         .written
         .iter()
         .filter_map(|(relation, columns)| Some((find(relation)?.clone(), columns.clone())));
     (!tables.is_empty()).then(|| Used {
         statement,
         text,
-        verb: parsed.verb,
+        command: mentions.command,
         written: written.collect(),
         tables,
-        limited: parsed.limited,
-        locking: parsed.locking,
+        limited: mentions.limited,
+        locking: mentions.locking,
     })
 }
 

@@ -4,7 +4,7 @@ use super::sink::{Found, size};
 use super::traffic::Traffic;
 use super::{Category, Facts, Sink, rule};
 use crate::model::{Index, Name, ObjectKind, Severity, Table, TableKind};
-use crate::sql::{quote, usage};
+use crate::sql::{quote, words};
 use std::collections::BTreeSet;
 
 rule! {
@@ -69,7 +69,7 @@ pub(super) fn unreachable(
     if !complete || days(server)? < MIN_DAYS || traffic.hours? < 24.0 * MIN_DAYS {
         return None;
     }
-    let columns = usage::columns(predicate)?;
+    let columns = words::columns(predicate)?;
     let silent = !columns.is_empty()
         && known(traffic, name)
         && !traffic.read_elsewhere(facts.catalog, name)
@@ -94,13 +94,13 @@ fn spoken_of(
         .iter()
         .flat_map(|p| [&p.policy.using, &p.policy.check])
         .flatten()
-        .filter_map(|text| usage::words(text))
+        .filter_map(|text| words::words(text))
         .flatten()
         .collect();
     let rest: BTreeSet<&String> = columns.difference(&policies).collect();
     rest.is_empty()
         || traffic.on(name).any(|used| {
-            usage::words(used.text).is_none_or(|words| rest.iter().all(|c| words.contains(*c)))
+            words::words(used.text).is_none_or(|words| rest.iter().all(|c| words.contains(*c)))
         })
 }
 

@@ -32,6 +32,7 @@ rule! {
     "unused-index" {
         summary: "an index that no query has used",
         category: Category::Index,
+        also: &["splinter 0005_unused_index"],
         check: check,
     }
 }

@@ -11,6 +11,7 @@ pub mod inline;
 pub mod lines;
 pub mod lock;
 pub mod partition;
+pub mod predicate;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
@@ -19,6 +20,6 @@ pub mod script;
 mod single;
 pub mod touches;
 pub mod tree;
-pub mod usage;
+pub mod words;
 
 pub use single::{Single, is_limited, single};

@@ -3,7 +3,7 @@
 use dbtune::model::{Catalog, Name, Policy, Snapshot, Table};
 use dbtune::rules::{self, Scope};
 use dbtune::sql::qual::Qual;
-use dbtune::sql::{access, columns, constants, fold, rewrite, script, tree};
+use dbtune::sql::{access, columns, constants, lines, rewrite, script, tree};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -73,11 +73,11 @@ fn take(text: &str) {
     if let Ok(statements) = script::parse(text) {
         for statement in statements {
             assert!(text.contains(&statement.sql));
-            let lines = text.matches('\n').count() + 1;
-            assert!((1..=lines).contains(&statement.line), "{}", statement.line);
+            let last = text.matches('\n').count() + 1;
+            assert!((1..=last).contains(&statement.line), "{}", statement.line);
         }
     }
-    let folded = fold::fold(text, 20);
+    let folded = lines::fold(text, 20);
     assert_eq!(squeezed(&folded), squeezed(text));
     constants::without_constants(text);
     let _ = rules::audit(&catalog, None, &Scope::default());

@@ -2,7 +2,9 @@
 
 use super::{From, migrations};
 use crate::cli::Context;
-use crate::db::{Session, Target, merge_replica, read_catalog, read_statements, standbys};
+use crate::db::{
+    Session, Target, merge_replica, read_catalog, read_statements, read_taxes, standbys,
+};
 use crate::model::{Catalog, Finding, Gap, Snapshot, Statements};
 use anyhow::{Context as _, anyhow, bail};
 use std::path::Path;
@@ -74,6 +76,7 @@ pub(in crate::cli) async fn read_live(
     let _task = context.progress.start(purpose, 0);
     let mut catalog = read_catalog(&session).await?;
     let mut statements = read_statements(&session, &mut catalog).await?;
+    read_taxes(&session, &mut catalog).await?;
     for target in &replicas {
         let replica = Session::connect(target, purpose)
             .await
