@@ -180,7 +180,7 @@ mod tests {
         assert!(
             value(
                 "nullif(current_setting('app.user', true), '') is null",
-                &Session::Empty
+                Session::Empty
             )
             .is_true()
         );
