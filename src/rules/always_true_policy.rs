@@ -1,5 +1,5 @@
 use super::meaning::is_identity;
-use super::reach::{COMMANDS, is_anonymous, list};
+use super::reach::{COMMANDS, list};
 use super::{Category, Facts, PolicyFacts, Sink, rule};
 use crate::model::{Command, Severity};
 use crate::sql::expr::Expr;
@@ -85,7 +85,7 @@ fn report(facts: &Facts<'_>, policy: &PolicyFacts<'_>, open: &[Command], sink: &
         .filter(|c| *c != Command::Select)
         .collect();
     let writers = facts.reached(policy, &writing);
-    let by_anybody = writers.iter().any(|r| is_anonymous(r) || *r == "public");
+    let by_anybody = writers.iter().any(|r| facts.is_anonymous(r));
     let hidden = policy
         .quals()
         .any(|(_, q)| !matches!(q.expr, Expr::Bool(_)));

@@ -203,7 +203,8 @@ impl<'a> Exposure<'a> {
                 .is_none_or(|list| list.contains(schema) || self.trust(role) == Some(Trust::Role))
     }
 
-    fn usable(&self, role: &str, schema: &str) -> bool {
+    /// Whether the role has USAGE on the schema; assumed of a schema that is not known.
+    pub(super) fn usable(&self, role: &str, schema: &str) -> bool {
         self.catalog.schemas.get(schema).is_none_or(|s| {
             let mut usage = s.usage.iter();
             usage.any(|granted| granted == "public" || self.acts_as(role, granted))
