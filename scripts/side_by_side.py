@@ -189,7 +189,7 @@ def splinter(database):
     numbers = {file.stem[5:]: file.stem for file in (SPLINTER.parent / "lints").glob("*.sql")}
     for row in rows:
         name, metadata = row[0], row[8]
-        about = [metadata.get("name"), *metadata.get("policy_names", [])]
+        about = [metadata.get("name"), *metadata.get("policy_names", []), *metadata.get("indexes", [])]
         if "extension_name" in metadata:
             about = [metadata["extension_name"]]
         schema = metadata.get("schema")
@@ -245,13 +245,25 @@ def compare(database, also):
     return result
 
 
+def once(findings):
+    """Roles belong to the whole server: what is said of one in each database counts once."""
+    roles, result = {}, []
+    for finding in findings:
+        rule, _, where, _, same = finding
+        if rule not in ("pgrls SEC016", "pgrls SEC029", "pgrls SEC048"):
+            result.append(finding)
+        elif same or (rule, where) not in roles:
+            roles[rule, where] = finding
+    return [*result, *roles.values()]
+
+
 def main():
     rules = run(os.environ["DBTUNE"], "rules", "--format", "json")["data"]
     also = {rule["id"]: set(rule["also"]) for rule in rules}
     databases = [*rule_examples(), *demo(), *splinter_tests()]
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         compared = pool.map(lambda d: compare(d[0], also), databases)
-        findings = [finding for some in compared for finding in some]
+        findings = once(finding for some in compared for finding in some)
     kinds = {}
     for _, kind in databases:
         kinds[kind] = kinds.get(kind, 0) + 1
