@@ -59,12 +59,15 @@ pub struct Args {
     /// Report slow queries without failing
     #[arg(long)]
     pub no_gate: bool,
-    /// With `--before` alone the baseline to write, else the report: its ending (.html, .json, .md) names the format
+    /// With `--before` alone the baseline to write, else the report: its ending (.html, .json, .md, .xml) names the format
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+    if context.global.format == "junit" && !args.after {
+        bail!("--format junit shows comparisons: `bench --before` alone only records");
+    }
     let settings = context.settings()?;
     let mut file = context.workload(args.workload.as_deref())?;
     select(&mut file, &args.only)?;
@@ -284,18 +287,15 @@ fn select(file: &mut WorkloadFile, only: &[String]) -> anyhow::Result<()> {
 
 /// Writes the report in the format that the file's ending names, else in that of the run.
 pub(super) fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
-    let name = match path.extension().and_then(|e| e.to_str()) {
-        Some("html" | "htm") => "html",
-        Some("json") => "json",
-        Some("md") => "markdown",
-        _ => &context.global.format,
-    };
+    let format = crate::report::format_of_file(path)
+        .filter(|f| f.shows(&report.command))
+        .or_else(|| crate::report::format(&context.global.format));
     let mut bytes = Vec::new();
     let style = crate::report::Style {
         color: false,
         width: 100,
     };
-    if let Some(format) = crate::report::format(name) {
+    if let Some(format) = format {
         (format.render)(report, style, &mut bytes)?;
     }
     std::fs::write(path, bytes).with_context(|| format!("could not write {}", path.display()))

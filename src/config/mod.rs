@@ -2,9 +2,11 @@
 
 mod annotated;
 mod settings;
+mod waiver;
 mod workload;
 
 pub use settings::{FailOn, Settings};
+pub use waiver::{Waiver, waive};
 pub use workload::parse as parse_workload;
 
 use serde::de::DeserializeOwned;

@@ -54,6 +54,7 @@ impl Catalog {
         let mut catalog = self.clone();
         catalog.server = Server::default();
         catalog.gaps.clear();
+        catalog.taxes.clear();
         catalog.schemas.remove("dbtune");
         catalog
             .tables

@@ -37,7 +37,7 @@ rule! {
 }
 
 /// Fewer calls are maintenance or a trial, and have no spread worth the name.
-const MIN_CALLS: i64 = 5;
+pub(super) const MIN_CALLS: i64 = 5;
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     let Some(known) = facts.statements else {
@@ -71,7 +71,8 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-fn estimated_p95(statement: &Statement) -> f64 {
+/// Of times that are spread normally.
+pub(super) fn estimated_p95(statement: &Statement) -> f64 {
     statement.mean_ms + 1.645 * statement.stddev_ms
 }
 

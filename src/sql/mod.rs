@@ -2,12 +2,16 @@
 
 pub mod access;
 pub mod body;
+pub mod columns;
+pub mod constants;
 pub mod ddl;
 pub mod expr;
 pub mod fold;
 pub mod inline;
+pub mod lines;
 pub mod lock;
 pub mod partition;
+pub mod predicate;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
@@ -16,5 +20,6 @@ pub mod script;
 mod single;
 pub mod touches;
 pub mod tree;
+pub mod words;
 
 pub use single::{Single, is_limited, single};
