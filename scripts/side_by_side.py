@@ -269,8 +269,8 @@ def main():
         kinds[kind] = kinds.get(kind, 0) + 1
     print(f"{len(databases)} databases: " + ", ".join(f"{n} of {kind}" for kind, n in kinds.items()))
     print(f"{len(findings)} findings of theirs, {sum(f[4] for f in findings)} of them dbtune's as well\n")
-    print("| their rule | findings | dbtune has | left out | missing |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print("| their rule | findings | dbtune has | left out | missing | why left out |")
+    print("| --- | ---: | ---: | ---: | ---: | --- |")
     missing = 0
     for rule in sorted({f[0] for f in findings}):
         own = [f for f in findings if f[0] == rule]
@@ -278,7 +278,8 @@ def main():
         known = rule in LEFT_OUT
         missing += 0 if known else len(absent)
         left, gone = (len(absent), 0) if known else (0, len(absent))
-        print(f"| {rule} | {len(own)} | {len(own) - len(absent)} | {left} | {gone} |")
+        why = LEFT_OUT[rule] if left else ""
+        print(f"| {rule} | {len(own)} | {len(own) - len(absent)} | {left} | {gone} | {why} |")
     for rule, database, where, detail, same in findings:
         if not same and (os.environ.get("VERBOSE") or rule not in LEFT_OUT):
             print(f"- {rule} · {database} · {where}: {detail[:160]}")
