@@ -39,6 +39,7 @@ rule! {
             "pgrls SEC008",
             "pgrls SEC011",
             "pgrls SEC028",
+            "pgrls SEC049",
             "pgrls SEC038",
             "pgrls SEC039",
             "splinter 0024_rls_policy_always_true",
