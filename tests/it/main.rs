@@ -13,6 +13,7 @@ mod audit_health;
 mod audit_hostile;
 mod audit_migrations;
 mod audit_replica;
+mod audit_roles;
 mod audit_run;
 mod audit_snapshot;
 mod audit_speed;
