@@ -89,7 +89,7 @@ fn report(facts: &Facts<'_>, policy: &PolicyFacts<'_>, open: &[Command], sink: &
     let by_anybody = writers.iter().any(|r| facts.is_anonymous(r));
     let hidden = policy
         .quals()
-        .any(|(_, q)| !matches!(q.expr, Expr::Bool(_)));
+        .any(|(_, q)| !matches!(*q.expr, Expr::Bool(_)));
     let whose = policy.table.columns.iter().find(|c| is_identity(&c.name));
     let severity = if narrowed || roles.is_empty() {
         Severity::Note

@@ -239,16 +239,16 @@ impl PolicyFacts<'_> {
     /// What rows that are written must satisfy: WITH CHECK, or USING where it stands for it.
     pub(super) fn written(&self) -> Option<&Expr> {
         use crate::model::Command::{All, Update};
-        let check = self.check.as_ref().map(|q| &q.expr);
+        let check = self.check.as_ref().map(|q| &*q.expr);
         check.or_else(|| {
             let stands = matches!(self.policy.command, All | Update) && self.policy.check.is_none();
-            self.using.as_ref().filter(|_| stands).map(|q| &q.expr)
+            self.using.as_ref().filter(|_| stands).map(|q| &*q.expr)
         })
     }
 
     /// What rows that are read, updated or deleted must satisfy.
     pub(super) fn seen(&self) -> Option<&Expr> {
-        self.using.as_ref().map(|q| &q.expr)
+        self.using.as_ref().map(|q| &*q.expr)
     }
 }
 

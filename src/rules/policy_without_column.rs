@@ -42,7 +42,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for policy in facts.in_force().filter(|p| p.policy.permissive) {
         let stored = [&policy.policy.using, &policy.policy.check];
         let there = stored.iter().filter(|c| c.is_some()).count();
-        let quals: Vec<&Expr> = policy.quals().map(|(_, q)| &q.expr).collect();
+        let quals: Vec<&Expr> = policy.quals().map(|(_, q)| &*q.expr).collect();
         if there == 0 || quals.len() < there || quals.iter().any(|e| names_row(e)) {
             continue;
         }

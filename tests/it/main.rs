@@ -14,6 +14,7 @@ mod audit_hostile;
 mod audit_migrations;
 mod audit_policies;
 mod audit_replica;
+mod audit_roles;
 mod audit_run;
 mod audit_snapshot;
 mod audit_speed;
