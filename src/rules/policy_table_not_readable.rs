@@ -55,8 +55,8 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
                 let Some(table) = facts.catalog.table(name) else {
                     continue;
                 };
-                let may =
-                    facts.acts_as(role, &table.owner) || facts.holds(role, table, Command::Select);
+                let may = facts.acts_as(role, &table.owner)
+                    || facts.holds(role, (name, table), Command::Select);
                 if !may {
                     denied.entry(name).or_default().push(role);
                 }
