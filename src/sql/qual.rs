@@ -81,8 +81,8 @@ pub struct Call {
     pub schema: String,
     pub name: String,
     pub arguments: usize,
-    /// Columns inside the arguments.
-    pub columns: BTreeSet<ColumnUse>,
+    /// Columns inside the arguments, in order, none twice.
+    pub columns: Vec<ColumnUse>,
     pub scope: usize,
     /// In FROM: runs once for its sub-select, not for each row of it.
     pub in_from: bool,
@@ -111,8 +111,8 @@ pub enum Clause {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Test {
     pub form: Form,
-    /// Columns used, those that sub-selects inside use of scopes around them too.
-    pub columns: BTreeSet<ColumnUse>,
+    /// Columns used, in order, none twice; those that sub-selects inside use of scopes around them too.
+    pub columns: Vec<ColumnUse>,
     /// Indexes into [`Qual::calls`], those inside sub-selects too.
     pub calls: Vec<usize>,
     /// Sub-selects directly inside.

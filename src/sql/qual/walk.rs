@@ -105,7 +105,7 @@ impl Walker<'_> {
                     schema,
                     name,
                     arguments: call.args.len(),
-                    columns: touched.columns.clone(),
+                    columns: touched.columns.iter().cloned().collect(),
                     scope,
                     in_from: false,
                 });
