@@ -1,5 +1,5 @@
 //! How long `dbtune audit` takes, and how much memory, on a schema of 10,000 tables, 50,000 policies, 30,000 indexes and
-//! 5,000 statements, and on a half and a quarter of it. Run with `make bench-audit`; `AUDIT_SCALE_TABLES` sets the
+//! 5,000 statements, and on a half and a quarter of it. Run with `make bench-audit`; a number as argument sets the
 //! number of tables at full size.
 #![expect(
     clippy::unwrap_used,
