@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::audit::{plural, read_live};
+use crate::db::read_column_values;
 use crate::model::{Report, Snapshot};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Write what the server knows to a file, for `dbtune audit --snapshot FILE`; changes nothing
 ///
 /// The file holds the schema, its statistics, and the statements of `pg_stat_statements` without their constants. It
-/// holds no row value: most-common values and histograms are not read. It is written whole or not at all, readable by
+/// holds no row value unless --with-values is given: most-common values and histograms are not read. It is written whole or not at all, readable by
 /// its owner only. Another version of the format is refused when it is read; fields that a later dbtune added are
 /// passed over.
 #[derive(Debug, clap::Args)]
@@ -20,10 +21,23 @@ pub struct Args {
     /// A standby whose statistics count as well; may be given several times
     #[arg(long, value_name = "URL")]
     replica: Vec<String>,
+    /// Put the most common values and histogram bounds of columns in as well: the file then holds row values
+    #[arg(long)]
+    with_values: bool,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
-    let (catalog, statements) = read_live(&args.replica, "snapshot", context).await?;
+    let (mut catalog, statements) = read_live(&args.replica, "snapshot", context).await?;
+    let held = if args.with_values {
+        let session = context.connect("snapshot").await?;
+        let columns = read_column_values(&session, &mut catalog).await?;
+        format!(
+            "ROW VALUES of {}: treat the file like the database",
+            plural(columns, "column", "columns")
+        )
+    } else {
+        "no row value".to_owned()
+    };
     let snapshot = Snapshot::new(catalog, statements);
     let path = &args.output;
     let bytes =
@@ -34,7 +48,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     let mut report = Report::new(
         "snapshot",
         format!(
-            "Wrote {} of database {} to {}: {}, {} and {}, no row value.",
+            "Wrote {} of database {} to {}: {}, {} and {}, {held}.",
             size(bytes),
             catalog.server.database,
             path.display(),
@@ -52,6 +66,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         "relations": catalog.tables.len(),
         "policies": policies,
         "statements": statements,
+        "row_values": args.with_values,
     });
     report.next = Some(format!("dbtune audit --snapshot {}", path.display()));
     Ok(report)

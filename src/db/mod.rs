@@ -3,6 +3,7 @@
 mod activity;
 mod catalog;
 mod clone;
+mod column_values;
 mod conninfo;
 mod copy;
 mod draw;
@@ -29,6 +30,7 @@ mod writer;
 pub use activity::{Blocker, Build};
 pub use catalog::read_catalog;
 pub use clone::{Clone, clone_database, clone_name, maintenance, remove_leftovers};
+pub use column_values::read_column_values;
 pub use copy::{Cell, ColumnShape, Copying, Loader, Reference, TableShape};
 pub use draw::{Defaults, resolve};
 pub use error::{Error, Result};

@@ -3,7 +3,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the server knows about one database, read in one read-only transaction. Holds no row value.
+/// What the server knows about one database, read in one read-only transaction. Holds no row value, unless
+/// those of column statistics were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
     pub server: Server,
@@ -218,9 +219,23 @@ pub struct Column {
     /// Whether the default btree `<` of the type is leakproof; `None` where the type has none.
     pub ordering_leakproof: Option<bool>,
     pub stats: Option<ColumnStats>,
+    /// Row values: `None` unless they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<ColumnValues>,
     /// Role (or `public`) to the privileges granted on this column alone, upper case.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub grants: BTreeMap<String, Vec<String>>,
+}
+
+/// Values of a column that `pg_stats` holds; read only where they are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ColumnValues {
+    /// `most_common_vals`, as an array literal.
+    pub most_common: Option<String>,
+    /// `most_common_freqs`: the share of the rows that each of those has.
+    pub frequencies: Vec<f32>,
+    /// `histogram_bounds`, as an array literal.
+    pub histogram: Option<String>,
 }
 
 /// What `pg_stats` says of a column, without any value of it.

@@ -9,7 +9,8 @@ const FORMAT: &str = "dbtune-snapshot";
 const VERSION: u32 = 1;
 
 /// All that rules judge, in one file: an audit of it finds what an audit of the database found at that moment.
-/// Holds no row value.
+/// Holds no row value, unless
+/// those of column statistics were asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     format: String,

@@ -53,6 +53,30 @@ async fn offline_finds_what_was_found_live() {
     }
     assert!(text.contains("pg_sleep($"), "statements are in it");
 
+    // Only who asks for values gets them, and is told so.
+    let valued = [
+        "snapshot",
+        "-o",
+        "values.json",
+        "--with-values",
+        "--db",
+        &db.url,
+    ];
+    let valued = dbtune(folder.path(), &valued);
+    assert!(
+        valued.out.contains("treat the file like the database"),
+        "{}{}",
+        valued.out,
+        valued.err
+    );
+    let path = folder.path().join("values.json");
+    assert!(
+        std::fs::read_to_string(&path)
+            .unwrap()
+            .contains("rowvalue-xyz")
+    );
+    std::fs::remove_file(path).unwrap();
+
     same_findings_of_the_same_moment(&db.url).await;
     // From one moment to the next, dbtune's own statements change the shares of time.
     client

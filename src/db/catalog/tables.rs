@@ -230,6 +230,7 @@ fn column(row: &Row) -> Result<Column> {
         ordering_leakproof: get(row, "ordering")?,
         stats: None,
         grants: BTreeMap::new(),
+        values: None,
     })
 }
 
