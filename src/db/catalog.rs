@@ -3,6 +3,7 @@
 use super::{Error, Limits, Result, Session};
 use crate::model::Catalog;
 
+mod access;
 pub(super) mod decode;
 mod functions;
 mod server;
@@ -74,6 +75,8 @@ async fn read_in_transaction(session: &Session, sizes: Sizes) -> Result<Catalog>
     let reader = Reader::start(session, sizes, &mut catalog).await?;
     let names = reader.read_tables(&mut catalog).await?;
     reader.read_parts(&mut catalog, &names).await?;
+    reader.read_access(&mut catalog).await?;
+    reader.read_table_access(&mut catalog, &names).await?;
     reader.read_statistics(&mut catalog, &names).await?;
     reader.read_functions(&mut catalog).await?;
     if sizes == Sizes::Estimated {

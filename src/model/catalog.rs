@@ -1,7 +1,7 @@
 use super::{Gap, Name};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the server knows about one database, read in one read-only transaction. Holds no row value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -11,9 +11,20 @@ pub struct Catalog {
     pub tables: BTreeMap<Name, Table>,
     /// Functions of user schemas and every function that a policy calls; overloads stand side by side.
     pub functions: Vec<Function>,
-    /// Functions of `pg_catalog` that are not immutable, by name; the worst of its overloads.
+    /// Functions of `pg_catalog` by name, aggregates too; the worst of its overloads.
     #[serde(default)]
     pub builtins: BTreeMap<String, Volatility>,
+    /// Functions of `pg_catalog` whose overloads are all leakproof.
+    #[serde(default)]
+    pub leakproof_builtins: BTreeSet<String>,
+    #[serde(default)]
+    pub schemas: BTreeMap<String, Schema>,
+    /// What `ALTER DEFAULT PRIVILEGES` grants on objects made from now on.
+    #[serde(default)]
+    pub default_privileges: Vec<DefaultPrivilege>,
+    /// Tables that each publication sends, by its name, those of `FOR ALL TABLES` and of whole schemas too.
+    #[serde(default)]
+    pub publications: BTreeMap<String, Vec<Name>>,
     /// What could not be read.
     pub gaps: Vec<Gap>,
 }
@@ -44,6 +55,32 @@ pub struct Server {
 pub struct Extension {
     pub version: String,
     pub schema: String,
+    /// The version that the server's files would install; `None` where they do not know the installed one.
+    #[serde(default)]
+    pub available: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    pub owner: String,
+    /// Roles (or `public`) that hold USAGE.
+    pub usage: Vec<String>,
+    /// Roles (or `public`) that hold CREATE.
+    pub create: Vec<String>,
+}
+
+/// One grantee of one `ALTER DEFAULT PRIVILEGES`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultPrivilege {
+    /// The role whose new objects it is about.
+    pub owner: String,
+    /// `None` for objects in any schema.
+    pub schema: Option<String>,
+    /// `pg_default_acl.defaclobjtype`: r relation, S sequence, f function, T type, n schema.
+    pub kind: char,
+    /// A role, or `public`.
+    pub grantee: String,
+    pub privileges: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,6 +91,9 @@ pub struct Role {
     pub inherit: bool,
     /// Roles this one is a member of, directly or through others.
     pub member_of: Vec<String>,
+    /// Roles this one may `SET ROLE` to, directly or through others: from 16 on membership alone does not allow it.
+    #[serde(default)]
+    pub becomes: Vec<String>,
     /// Whether the connecting role may `SET ROLE` to this one.
     pub settable: bool,
     pub connection_limit: i32,
@@ -109,6 +149,27 @@ pub struct Table {
     pub inherited: bool,
     /// Relations that a view or materialised view reads, directly.
     pub reads: Vec<Name>,
+    /// Functions that a view or materialised view calls, those of `pg_catalog` left out.
+    #[serde(default)]
+    pub calls: Vec<Name>,
+    /// `pg_get_viewdef`, for views and materialised views that no extension owns.
+    #[serde(default)]
+    pub definition: Option<String>,
+    /// Tables this one inherits from, partitioned ones aside.
+    #[serde(default)]
+    pub parents: Vec<Name>,
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
+}
+
+/// A trigger made by hand; those behind constraints are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    pub name: String,
+    pub function: Name,
+    pub enabled: bool,
+    /// Upper case, e.g. `INSERT`.
+    pub events: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,6 +190,9 @@ pub struct Column {
     /// Whether the default btree `<` of the type is leakproof; `None` where the type has none.
     pub ordering_leakproof: Option<bool>,
     pub stats: Option<ColumnStats>,
+    /// Role (or `public`) to the privileges granted on this column alone, upper case.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<String, Vec<String>>,
 }
 
 /// What `pg_stats` says of a column, without any value of it.
@@ -215,6 +279,10 @@ pub struct Index {
     pub partition_of: Option<Name>,
     /// `NULLS NOT DISTINCT`, since 15.
     pub nulls_not_distinct: bool,
+    /// For each key the operators of its class that are not leakproof, so that a condition with one is no index
+    /// condition under row-level security; empty where all are leakproof.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaks: Vec<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

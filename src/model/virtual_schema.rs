@@ -70,6 +70,7 @@ impl Catalog {
                 index.oid = 0;
                 index.bytes = 0;
                 index.scans = 0;
+                index.leaks.clear();
                 index.last_scan = None;
             }
         }

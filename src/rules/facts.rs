@@ -1,7 +1,11 @@
 use super::FEW_ROWS;
+use super::exposure::Exposure;
+use super::traffic::Traffic;
+use super::meaning::Bodies;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
+use crate::sql::inline;
 use crate::sql::qual::{Call, Clause, ColumnUse, Form, Frequency, Qual, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +18,17 @@ pub struct Facts<'a> {
     pub policies: Vec<PolicyFacts<'a>>,
     /// Expressions that were not understood.
     pub gaps: Vec<Gap>,
+    pub(super) exposure: Exposure<'a>,
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
+    /// Bodies of the functions that policies call, and of those that they call.
+    pub(super) bodies: Bodies,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
+    /// Functions called volatile whose text the server puts in place of the call: how volatile that is.
+    folded: BTreeMap<u32, Volatility>,
+    /// Tables to those whose policies read them.
+    read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
+    pub(super) traffic: Traffic<'a>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -79,15 +91,53 @@ impl<'a> Facts<'a> {
             .filter_map(|(_, test)| test.form.index_column())
             .filter_map(|column| Some((column.table.clone()?, column.column.clone())))
             .collect();
+        let mut read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>> = BTreeMap::new();
+        for policy in &policies {
+            for read in policy.quals().flat_map(|(_, qual)| qual.tables_read()) {
+                let by = read_by_policies.entry(read.clone()).or_default();
+                by.insert(policy.name);
+            }
+        }
+        let mut folded = BTreeMap::new();
+        for call in policies
+            .iter()
+            .flat_map(PolicyFacts::quals)
+            .flat_map(|(_, q)| &q.calls)
+        {
+            let named = functions.get(&(call.schema.as_str(), call.name.as_str()));
+            for function in named.into_iter().flatten() {
+                if function.volatility == Volatility::Volatile
+                    && !folded.contains_key(&function.oid)
+                {
+                    let volatility = inline::folded_volatility(function, catalog);
+                    folded.insert(function.oid, volatility.unwrap_or(Volatility::Volatile));
+                }
+            }
+        }
+        let bodies = Bodies::of(&policies, &functions);
         Self {
             catalog,
             statements,
             slo_ms,
             policies,
             gaps,
+            exposure: Exposure::new(catalog),
             functions,
+            bodies,
             compared,
+            folded,
+            read_by_policies,
+            traffic: Traffic::new(catalog, statements),
         }
+    }
+
+    /// The tables whose policies read `table` in a sub-select.
+    pub(super) fn read_by_policies_of(&self, table: &Name) -> impl Iterator<Item = &'a Name> {
+        let by = self.read_by_policies.get(table);
+        by.into_iter()
+            .flatten()
+            .copied()
+            .filter(move |t| *t != table)
     }
 
     /// Whether a policy compares the column, of this table, with something.
@@ -104,16 +154,26 @@ impl<'a> Facts<'a> {
 
     /// The functions that `call` may mean: those of that name with room for as many arguments.
     pub(super) fn functions(&self, call: &Call) -> Vec<&'a Function> {
-        let schema = if call.schema.is_empty() {
+        self.functions_named(&call.schema, &call.name, call.arguments)
+    }
+
+    /// [`Facts::functions`] by name and number of arguments.
+    pub(super) fn functions_named(
+        &self,
+        schema: &str,
+        name: &str,
+        arguments: usize,
+    ) -> Vec<&'a Function> {
+        let schema = if schema.is_empty() {
             "pg_catalog"
         } else {
-            &call.schema
+            schema
         };
-        let named = self.functions.get(&(schema, call.name.as_str()));
+        let named = self.functions.get(&(schema, name));
         let named = named.map_or(&[][..], Vec::as_slice);
         let exact: Vec<_> = named
             .iter()
-            .filter(|f| f.argument_types.len() == call.arguments)
+            .filter(|f| f.argument_types.len() == arguments)
             .copied()
             .collect();
         if exact.is_empty() {
@@ -123,9 +183,10 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// `None` where the function is not known.
+    /// `None` where the function is not known. What is folded into the query is as volatile as its body.
     pub(super) fn volatility(&self, call: &Call) -> Option<Volatility> {
-        let known = self.functions(call).iter().map(|f| f.volatility).max();
+        let told = |f: &Function| self.folded.get(&f.oid).copied().unwrap_or(f.volatility);
+        let known = self.functions(call).into_iter().map(told).max();
         known.or_else(|| {
             let builtin = || self.catalog.builtins.get(&call.name).copied();
             call.schema

@@ -2,35 +2,85 @@
 
 use crate::model::{Catalog, Finding, Gap, Severity, Statements};
 
+mod exposure;
 mod facts;
 mod fix;
+mod sensitive;
+mod meaning;
+mod reach;
 mod sink;
+mod traffic;
+mod tested;
 
+mod auth_users_exposed;
+mod bucket_listing;
+mod bypassrls_role;
+mod always_false_policy;
+mod always_true_policy;
 mod cast_on_policy_column;
+mod child_bypasses_parent_policies;
 mod column_free_branch;
+mod condition_not_leakproof;
 mod correlated_subselect_policy;
+mod default_privileges_to_public;
 mod duplicate_index;
+mod exposed_security_definer;
+mod exposed_table_without_rls;
+mod extension_in_api_schema;
+mod foreign_key_oracle;
+mod foreign_key_to_auth_unique;
+mod foreign_table_exposed;
+mod graphql_exposed;
+mod email_in_policy;
+mod exists_without_caller;
+mod identity_compared_with_literal;
+mod idle_restrictive_policy;
 mod in_subselect_policy;
 mod invalid_index;
+mod leakproof_function;
+mod materialized_view_exposed;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
 mod never_analyzed;
+mod outdated_extension;
+mod owner_bypasses_policies;
+mod nullable_scope_column;
+mod only_restrictive_policies;
 mod parallel_unsafe_policy_function;
+mod pattern_from_session;
 mod per_row_column_call;
 mod per_row_stable_call;
 mod policies_without_rls;
 mod policy_for_public;
 mod policy_function_not_executable;
 mod policy_recursion;
+mod principal_column_unused;
+mod realtime_without_rls;
 mod redundant_index;
+mod reg_type_column;
 mod rls_without_policies;
+mod role_keyed_policy;
 mod security_definer_under_rls;
+mod sensitive_column_granted;
 mod slow_statement;
+mod trigger_bypasses_policies;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
+mod unique_across_tenants;
+mod setting_without_default;
+mod slow_statement;
+mod true_branch;
+mod true_without_login;
+mod unindexed_foreign_key;
+mod unindexed_policy_column;
+mod unknown_role_in_policy;
+mod unqualified_setting;
 mod unused_index;
+mod user_editable_claim;
 mod view_bypasses_rls;
+mod view_calls_security_definer;
+mod view_without_security_barrier;
 mod volatile_policy_function;
 
 pub use facts::{Facts, PolicyFacts};
@@ -45,6 +95,7 @@ pub static ALL: &[&Rule] = &[
     &in_subselect_policy::RULE,
     &cast_on_policy_column::RULE,
     &column_free_branch::RULE,
+    &condition_not_leakproof::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
     &policy_for_public::RULE,
@@ -56,6 +107,46 @@ pub static ALL: &[&Rule] = &[
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
     &security_definer_under_rls::RULE,
+    &exposed_table_without_rls::RULE,
+    &child_bypasses_parent_policies::RULE,
+    &foreign_table_exposed::RULE,
+    &materialized_view_exposed::RULE,
+    &auth_users_exposed::RULE,
+    &exposed_security_definer::RULE,
+    &sensitive_column_granted::RULE,
+    &default_privileges_to_public::RULE,
+    &owner_bypasses_policies::RULE,
+    &bypassrls_role::RULE,
+    &trigger_bypasses_policies::RULE,
+    &leakproof_function::RULE,
+    &view_calls_security_definer::RULE,
+    &view_without_security_barrier::RULE,
+    &principal_column_unused::RULE,
+    &unique_across_tenants::RULE,
+    &foreign_key_oracle::RULE,
+    &realtime_without_rls::RULE,
+    &bucket_listing::RULE,
+    &graphql_exposed::RULE,
+    &extension_in_api_schema::RULE,
+    &outdated_extension::RULE,
+    &foreign_key_to_auth_unique::RULE,
+    &reg_type_column::RULE,
+    &always_true_policy::RULE,
+    &true_branch::RULE,
+    &idle_restrictive_policy::RULE,
+    &always_false_policy::RULE,
+    &only_restrictive_policies::RULE,
+    &role_keyed_policy::RULE,
+    &setting_without_default::RULE,
+    &unqualified_setting::RULE,
+    &identity_compared_with_literal::RULE,
+    &pattern_from_session::RULE,
+    &nullable_scope_column::RULE,
+    &user_editable_claim::RULE,
+    &email_in_policy::RULE,
+    &exists_without_caller::RULE,
+    &unknown_role_in_policy::RULE,
+    &true_without_login::RULE,
     &unindexed_foreign_key::RULE,
     &invalid_index::RULE,
     &duplicate_index::RULE,
@@ -180,7 +271,13 @@ pub fn audit(
         (scope.only.is_empty() || named(&scope.only)) && !named(&scope.skip)
     });
     for rule in wanted {
+        let before = findings.len();
         (rule.check)(&facts, &mut Sink::new(rule.id, &mut findings, &mut gaps));
+        if rule.category == Category::Speed {
+            for finding in findings.iter_mut().skip(before) {
+                traffic::attach(&facts, finding);
+            }
+        }
     }
     // Statements and the database itself belong to no schema.
     findings.retain(|f| {

@@ -1,14 +1,14 @@
 use super::sink::{Found, count};
 use super::{Category, FEW_ROWS, Facts, PolicyFacts, Sink, by_rows, rule};
 use crate::model::{Function, ObjectKind, Severity};
-use crate::sql::body;
+use crate::sql::inline;
 use crate::sql::qual::{Call, Frequency, Qual};
 use std::collections::BTreeMap;
 
 rule! {
     /// ## What it finds
     /// A policy passes a column of the row to a function that the server cannot fold into the query: plpgsql,
-    /// security definer, with settings of its own, or with a query inside.
+    /// security definer, STRICT, with settings of its own, or with a query inside.
     ///
     /// ## Why it matters
     /// The function runs for every row of the table, a query inside it too, and no index can be used. Wrapping it in a
@@ -57,7 +57,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             }
         }
         for (function, reads, columns) in found.into_values() {
-            report(policy, function, reads, &columns, sink);
+            report(facts, policy, function, reads, &columns, sink);
         }
     }
 }
@@ -77,19 +77,12 @@ fn costly<'a>(facts: &Facts<'a>, qual: &Qual, call: &Call) -> Option<&'a Functio
             .as_ref()
             .is_some_and(|t| facts.expression_indexed(t, &c.column))
     });
-    (function.language != "c" && !folds(function) && !indexed).then_some(function)
-}
-
-/// A plain SQL expression: the server puts its text in place of the call.
-fn folds(function: &Function) -> bool {
-    function.language == "sql"
-        && !function.security_definer
-        && function.config.is_empty()
-        && !function.returns_set
-        && body::mentions(&function.body).is_some_and(|m| m.relations.is_empty())
+    let folded = inline::blockers(function, facts.catalog).is_empty();
+    (function.language != "c" && !folded && !indexed).then_some(function)
 }
 
 fn report(
+    facts: &Facts<'_>,
     policy: &PolicyFacts<'_>,
     function: &Function,
     reads: bool,
@@ -108,6 +101,7 @@ fn report(
             "for each row written".to_owned(),
         )
     };
+    let blockers = inline::blockers(function, facts.catalog);
     let definer = if function.security_definer {
         "security definer "
     } else {
@@ -131,10 +125,32 @@ fn report(
         .evidence("language", function.language.clone())
         .evidence("security_definer", function.security_definer)
         .evidence("rows", rows)
-        .advice(format!(
-            "Compute the permitted values once: {} = any (array(select …)) with an index on the column. \
-             `dbtune propose` writes it where the function's body allows.",
-            columns.first().map_or("column", String::as_str)
-        )),
+        .evidence("not_folded_because", blockers.clone())
+        .advice(advice(function, &blockers, columns)),
     );
+}
+
+fn advice(function: &Function, blockers: &[&str], columns: &[String]) -> String {
+    // A body that only compares would be folded, and could then be an index condition, were it not for one clause.
+    let clause = match blockers {
+        ["STRICT, with a body that could answer for NULL"] => "STRICT",
+        ["a SET clause"] => "its SET clause (with every name in its body qualified)",
+        ["it is declared IMMUTABLE, which its body is not"] => {
+            return format!(
+                "Declare {} STABLE, which it is: the server then puts its text in place of the call.",
+                function.name
+            );
+        }
+        _ => {
+            return format!(
+                "Compute the permitted values once: {} = any (array(select …)) with an index on the column. \
+                 `dbtune propose` writes it where the function's body allows.",
+                columns.first().map_or("column", String::as_str)
+            );
+        }
+    };
+    format!(
+        "Without {clause}, the server would put the text of {} in place of the call.",
+        function.name
+    )
 }

@@ -1,7 +1,8 @@
 use super::sink::Found;
+use super::traffic::shorten;
 use super::{Category, Facts, Sink, rule};
 use crate::model::{Name, ObjectKind, Severity, Statement};
-use crate::sql::body::{self, Kind};
+use crate::sql::body::Kind;
 
 rule! {
     /// ## What it finds
@@ -44,7 +45,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     };
     let total: f64 = known.statements.iter().map(|s| s.total_ms).sum();
     let mut unreadable = 0;
-    for statement in &known.statements {
+    for (place, statement) in known.statements.iter().enumerate() {
         let p95 = estimated_p95(statement);
         if !statement.top_level || statement.calls < MIN_CALLS || p95 <= facts.slo_ms {
             continue;
@@ -53,7 +54,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let Some(text) = &statement.text else {
             continue;
         };
-        match body::mentions(text) {
+        match facts.traffic.mentions(place) {
             Some(mentions) if mentions.kind == Kind::Other || own(&mentions.relations) => {}
             Some(mentions) => {
                 let guarded = guarded(facts, statement, &mentions.relations);
@@ -118,11 +119,7 @@ fn report(
     } else {
         format!(", under the policies of {}", guarded.join(", "))
     };
-    let short: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut shown: String = short.chars().take(120).collect();
-    if shown.len() < short.len() {
-        shown.push('…');
-    }
+    let shown = shorten(text);
     sink.report(
         Found::new(
             if over { Severity::Warning } else { Severity::Note },

@@ -1,20 +1,20 @@
 use super::sink::{Found, count};
 use super::{Category, Facts, PolicyFacts, Sink, by_rows, fix, rule};
-use crate::model::{Name, ObjectKind, Severity, Table, Volatility};
+use crate::model::{Index, Name, ObjectKind, Severity, Table, Volatility};
 use crate::sql::qual::{Clause, ColumnUse, Frequency, Qual, Scope, Test};
 use std::collections::{BTreeMap, BTreeSet};
 
 rule! {
     /// ## What it finds
     /// A policy compares a column with a value that is known before the scan, and no usable index starts with that
-    /// column. Columns of the tables that a policy's sub-selects read count as well. Columns with few distinct values
+    /// column: there is none, or the column comes second in it. Columns of the tables that a policy's sub-selects read count as well. Columns with few distinct values
     /// and small tables are left out: an index would not be used there.
     ///
     /// ## Why it matters
     /// Every statement on the table reads all of it, and the policy throws nearly all of it away.
     ///
     /// ## What to do
-    /// Create an index that starts with the column.
+    /// Create an index that starts with the column; the columns of one that has it further on come after it.
     /// ```sql,bad
     /// create table doc (id int primary key, owner_id uuid not null);
     /// insert into doc select n, gen_random_uuid() from generate_series(1, 20000) n;
@@ -186,6 +186,24 @@ fn candidate<'q>(facts: &Facts<'_>, qual: &Qual, test: &'q Test) -> Option<&'q C
     (ordered && !broken && !volatile && facts.selective(&test.form, column)).then_some(column)
 }
 
+/// A usable btree index over plain columns that has the columns, but not first.
+fn held_further_on<'a>(table: &'a Table, columns: &[String]) -> Option<&'a Index> {
+    table.indexes.iter().find(|index| {
+        let mut keys: Vec<&str> = Vec::new();
+        for key in &index.keys {
+            keys.extend(key.column.as_deref());
+        }
+        index.valid
+            && index.method == "btree"
+            && index.predicate.is_none()
+            && keys.len() == index.keys.len()
+            && columns.iter().all(|c| keys.contains(&c.as_str()))
+            && keys
+                .first()
+                .is_some_and(|first| columns.iter().all(|c| c != first))
+    })
+}
+
 fn report(
     name: &Name,
     table: &Table,
@@ -197,7 +215,12 @@ fn report(
     let plural = if policies.len() == 1 { "y" } else { "ies" };
     let list = policies.iter().cloned().collect::<Vec<_>>().join(", ");
     let what = columns.join(", ");
-    let keys: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let mut keys: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let held = held_further_on(table, columns);
+    if let Some(index) = held.filter(|index| index.constraint.is_none()) {
+        let others = index.keys.iter().filter_map(|k| k.column.as_deref());
+        keys.extend(others.filter(|c| !columns.iter().any(|own| own == c)));
+    }
     let (sql, words) = fix::create_index(name, table, &keys);
     // A value that most rows have is read in full with an index as well.
     let top = columns
@@ -215,13 +238,21 @@ fn report(
     } else {
         (by_rows(rows), String::new())
     };
+    let order = held.map_or_else(String::new, |index| {
+        let first = index.keys.first().and_then(|k| k.column.as_deref());
+        format!(
+            "; {} holds it, but after {}, so it cannot be searched by it alone",
+            index.name.name,
+            first.unwrap_or("an expression")
+        )
+    });
     let mut found = Found::new(
         severity,
         ObjectKind::Column,
         name,
         Some(&what),
         format!(
-            "polic{plural} {list} filter{} {} rows by {what}, and no usable index starts with it{except}",
+            "polic{plural} {list} filter{} {} rows by {what}, and no usable index starts with it{order}{except}",
             if policies.len() == 1 { "s" } else { "" },
             count(rows)
         ),
@@ -231,8 +262,19 @@ fn report(
     .evidence("seq_scans", table.activity.seq_scans)
     .evidence("policies", policies.iter().cloned().collect::<Vec<_>>())
     .fix(sql);
-    if let Some(words) = words {
-        found = found.advice(words);
+    if let Some(index) = held {
+        found = found.evidence("held_by", index.name.to_string());
+    }
+    let reorder = held.filter(|index| index.constraint.is_none() && !index.unique);
+    let reorder = reorder.map(|index| {
+        format!(
+            "It takes the place of {}, where no statement searches by the first column of that alone.",
+            index.name
+        )
+    });
+    let words: Vec<String> = words.into_iter().chain(reorder).collect();
+    if !words.is_empty() {
+        found = found.advice(words.join(" "));
     }
     sink.report(found);
 }

@@ -1,5 +1,7 @@
 //! What a piece of SQL reads.
 
+use crate::model::Command;
+use pg_query::{NodeEnum, protobuf::ParseResult};
 use std::collections::BTreeSet;
 
 /// What kind of statement a text is.
@@ -14,6 +16,8 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mentions {
     pub kind: Kind,
+    /// What the statement does at its top; [`Command::All`] for MERGE and for what is no query.
+    pub command: Command,
     /// As written: `(schema, name)`, the schema empty where it is not given.
     pub relations: BTreeSet<(String, String)>,
 }
@@ -41,5 +45,20 @@ pub fn mentions(text: &str) -> Option<Mentions> {
             None => (String::new(), name.clone()),
         })
         .collect();
-    Some(Mentions { kind, relations })
+    Some(Mentions {
+        kind,
+        command: command(&parsed.protobuf),
+        relations,
+    })
+}
+
+fn command(parsed: &ParseResult) -> Command {
+    let first = parsed.stmts.first().and_then(|s| s.stmt.as_ref());
+    match first.and_then(|s| s.node.as_ref()) {
+        Some(NodeEnum::SelectStmt(_)) => Command::Select,
+        Some(NodeEnum::InsertStmt(_)) => Command::Insert,
+        Some(NodeEnum::UpdateStmt(_)) => Command::Update,
+        Some(NodeEnum::DeleteStmt(_)) => Command::Delete,
+        _ => Command::All,
+    }
 }

@@ -5,7 +5,9 @@ pub mod body;
 pub mod columns;
 pub mod constants;
 pub mod ddl;
+pub mod expr;
 pub mod fold;
+pub mod inline;
 pub mod lock;
 pub mod partition;
 pub mod qual;
@@ -14,6 +16,7 @@ pub mod rewrite;
 pub mod scope;
 pub mod script;
 mod single;
+pub mod touches;
 pub mod tree;
 
 pub use single::{Single, is_limited, single};

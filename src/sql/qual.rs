@@ -1,12 +1,15 @@
 //! What a policy expression asks of the server: which comparisons an index could answer, which functions run, and
 //! how often. Reads expressions as `pg_get_expr` prints them.
 
+use super::expr::Expr;
 use crate::model::{Catalog, Name};
 use std::collections::BTreeSet;
 
 mod clause;
 mod parts;
 mod walk;
+
+pub(in crate::sql) use parts::parts;
 
 /// The expression is no SQL, or holds something not understood: nothing may be said about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +23,8 @@ pub struct Qual {
     pub scopes: Vec<Scope>,
     /// Every function call, those inside sub-selects too.
     pub calls: Vec<Call>,
+    /// The expression itself.
+    pub expr: Expr,
 }
 
 /// The row, or one sub-select.

@@ -14,6 +14,8 @@ do $$ declare r text; begin
     end;
   end loop;
 end $$;
+do $$ begin create role site_owner login; exception when duplicate_object or unique_violation then null; end $$;
+do $$ begin create role back_office login bypassrls; exception when duplicate_object or unique_violation then null; end $$;
 create schema auth;
 create function auth.jwt() returns jsonb language sql stable
   as $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;

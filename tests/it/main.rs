@@ -6,6 +6,7 @@
 
 mod audit;
 mod audit_ground;
+mod audit_speed;
 mod benching;
 mod commands;
 mod demo;

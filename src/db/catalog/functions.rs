@@ -12,9 +12,11 @@ impl Reader<'_> {
         }
         let sql = include_str!("../queries/builtins.sql");
         for row in self.rows("read built-in functions", sql).await? {
-            catalog
-                .builtins
-                .insert(get(&row, "name")?, volatility(&row)?);
+            let name: String = get(&row, "name")?;
+            if get(&row, "leakproof")? {
+                catalog.leakproof_builtins.insert(name.clone());
+            }
+            catalog.builtins.insert(name, volatility(&row)?);
         }
         Ok(())
     }

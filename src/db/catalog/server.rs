@@ -56,6 +56,7 @@ impl<'a> Reader<'a> {
             let extension = Extension {
                 version: get(&row, "version")?,
                 schema: get(&row, "schema")?,
+                available: get(&row, "available")?,
             };
             server.extensions.insert(get(&row, "name")?, extension);
         }
@@ -69,6 +70,7 @@ impl<'a> Reader<'a> {
                 login: get(&row, "login")?,
                 inherit: get(&row, "inherit")?,
                 member_of: get(&row, "member_of")?,
+                becomes: get(&row, "becomes")?,
                 settable: get(&row, "settable")?,
                 connection_limit: get(&row, "connection_limit")?,
                 config: get(&row, "config")?,

@@ -83,6 +83,23 @@ impl Reader<'_> {
                 table.indexes.push(index);
             })?;
         }
+        let sql = include_str!("../queries/leaks.sql");
+        for row in self.rows("read which operators leak", sql).await? {
+            let oid: u32 = get(&row, "index_oid")?;
+            let keys: Vec<String> = get(&row, "operators")?;
+            let words = |key: &String| {
+                key.split(' ')
+                    .filter(|w| !w.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            };
+            let leaks = keys.iter().map(words).collect();
+            each.put(&row, |table| {
+                if let Some(index) = table.indexes.iter_mut().find(|i| i.oid == oid) {
+                    index.leaks = leaks;
+                }
+            })?;
+        }
         Ok(())
     }
 
@@ -128,13 +145,13 @@ impl Reader<'_> {
 }
 
 /// Puts each row's part where the row's `oid` says; rows of system and temporary tables are dropped.
-struct Parts<'a> {
-    catalog: &'a mut Catalog,
-    names: &'a Names,
+pub(super) struct Parts<'a> {
+    pub(super) catalog: &'a mut Catalog,
+    pub(super) names: &'a Names,
 }
 
 impl Parts<'_> {
-    fn put(&mut self, row: &Row, put: impl FnOnce(&mut Table)) -> Result<()> {
+    pub(super) fn put(&mut self, row: &Row, put: impl FnOnce(&mut Table)) -> Result<()> {
         let oid: u32 = get(row, "oid")?;
         let name = self.names.get(&oid);
         if let Some(table) = name.and_then(|name| self.catalog.tables.get_mut(name)) {
@@ -195,6 +212,7 @@ fn column(row: &Row) -> Result<Column> {
         equality_leakproof: get(row, "equality")?,
         ordering_leakproof: get(row, "ordering")?,
         stats: None,
+        grants: BTreeMap::new(),
     })
 }
 
@@ -251,6 +269,7 @@ fn index(row: &Row) -> Result<Index> {
         last_scan: get(row, "last_scan")?,
         partition_of: None,
         nulls_not_distinct: get(row, "nulls_not_distinct")?,
+        leaks: Vec::new(),
     })
 }
 

@@ -19,5 +19,13 @@ select concat_ws('/',
      from pg_catalog.pg_constraint where conrelid in (select oid from own)),
     (select count(*) || ':' || coalesce(sum(hashtext(xmin::text || ctid::text)), 0)
      from pg_catalog.pg_proc where oid >= 16384),
-    (select count(*) || ':' || coalesce(sum(hashtext(xmin::text || ctid::text)), 0) from pg_catalog.pg_auth_members)
+    (select count(*) || ':' || coalesce(sum(hashtext(xmin::text || ctid::text)), 0) from pg_catalog.pg_auth_members),
+    (select count(*) || ':' || coalesce(sum(hashtext(xmin::text || ctid::text)), 0) from pg_catalog.pg_namespace
+     where nspname not like 'pg\_%'),
+    (select count(*) || ':' || coalesce(sum(hashtext(xmin::text || ctid::text)), 0)
+     from pg_catalog.pg_rewrite where oid >= 16384),
+    (select count(*) || ':' || coalesce(sum(hashtext(xmin::text || ctid::text)), 0)
+     from pg_catalog.pg_trigger where tgrelid in (select oid from own)),
+    (select count(*) || ':' || coalesce(sum(hashtext(xmin::text || ctid::text)), 0) from pg_catalog.pg_default_acl),
+    (select count(*) || ':' || coalesce(sum(hashtext(xmin::text || ctid::text)), 0) from pg_catalog.pg_publication_rel)
 ) as fingerprint

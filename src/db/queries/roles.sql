@@ -3,6 +3,14 @@ with recursive member (role, above) as (
     union
     select member.role, m.roleid
     from member join pg_catalog.pg_auth_members m on m.member = member.above
+),
+becomes (role, above) as (
+    select member, roleid from pg_catalog.pg_auth_members
+    where set_option -- 16+
+    union
+    select b.role, m.roleid
+    from becomes b join pg_catalog.pg_auth_members m on m.member = b.above
+        and m.set_option -- 16+
 )
 select
     r.rolname::text as name,
@@ -19,5 +27,11 @@ select
         from member join pg_catalog.pg_roles a on a.oid = member.above
         where member.role = r.oid
         order by 1
-    ) as member_of
+    ) as member_of,
+    array(
+        select a.rolname::text
+        from becomes b join pg_catalog.pg_roles a on a.oid = b.above
+        where b.role = r.oid
+        order by 1
+    ) as becomes
 from pg_catalog.pg_roles r

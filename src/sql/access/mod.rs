@@ -2,8 +2,10 @@
 
 mod named;
 mod scope;
+mod tested;
 
 pub use named::{deleted_from, tables};
+pub use tested::{Tested, shape};
 
 use super::tree::{
     IntoNode, Unreadable, all_of, conjuncts, disjuncts, parse_expression, parse_statement, parts,
@@ -30,6 +32,8 @@ pub struct Access {
     pub limited: bool,
     /// Plain columns that a sub-select returns.
     pub returns: Vec<String>,
+    /// Every comparison with what is known before the scan, whatever its operator.
+    pub tests: Vec<Tested>,
 }
 
 /// `column is null`, `column = 'constant'`, `column` or `not column`.

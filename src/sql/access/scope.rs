@@ -36,6 +36,7 @@ impl Scope<'_> {
     }
 
     pub(super) fn classify(&self, condition: &Node, own: &mut [Access]) {
+        self.test(condition, own);
         if let Some((at, predicate)) = self.predicate(condition)
             && let Some(access) = own.get_mut(at)
         {
@@ -82,7 +83,7 @@ impl Scope<'_> {
     }
 
     /// Whether an expression needs a row of this FROM clause; `None` where it is not understood.
-    fn depends(&self, node: &Node) -> Option<bool> {
+    pub(super) fn depends(&self, node: &Node) -> Option<bool> {
         let free = free_columns(node, self.catalog)?;
         Some(free.iter().any(|path| {
             let reference = ColumnRef {

@@ -119,8 +119,13 @@ impl Walker<'_> {
                 Form::Other
             }
             AExprKind::AexprOpAny if operator == "=" => {
-                match (self.column(left, scope), self.column(right, scope)) {
-                    (Some(column), _) => Form::AnyOfArray { column },
+                match (self.maybe_cast(left, scope), self.column(right, scope)) {
+                    (Some((column, None)), _) => Form::AnyOfArray { column },
+                    (Some((column, cast)), _) => Form::Compare {
+                        column,
+                        operator,
+                        cast,
+                    },
                     (None, Some(column)) => Form::ArrayHolds { column },
                     (None, None) => Form::Other,
                 }
@@ -197,7 +202,7 @@ impl Walker<'_> {
                 let from = from.rsplit('.').next().unwrap_or_default();
                 c.type_kind == 'd'
                     || from == target
-                    || (target == "text" && matches!(from, "character varying" | "citext" | "text"))
+                    || (target == "text" && matches!(from, "character varying" | "text"))
                     || (target == "varchar" && matches!(from, "text" | "character varying"))
             })
     }

@@ -3,6 +3,7 @@
 use super::parts::{names, parts};
 use super::{Call, ColumnUse, NotUnderstood, Qual, Relation, Scope, ScopeKind};
 use crate::model::{Catalog, Name};
+use crate::sql::expr::Expr;
 use pg_query::protobuf::{RangeVar, SelectStmt, SubLink, SubLinkType};
 use pg_query::{Node, NodeEnum};
 use std::collections::BTreeSet;
@@ -55,6 +56,7 @@ pub(super) fn analyse(
         relations: vec![row],
         ..Scope::default()
     });
+    walker.qual.expr = Expr::of(expression)?;
     let filter = walker.clauses(expression, 0)?;
     walker.put_filter(0, filter);
     Ok(walker.qual)

@@ -128,7 +128,7 @@ fn exists_body(function: &Function, row: usize, catalog: &Catalog) -> Option<Sel
 }
 
 /// The parse tree of a PL/pgSQL body, as JSON.
-pub(super) fn plpgsql_tree(function: &Function) -> Option<serde_json::Value> {
+pub(in crate::sql) fn plpgsql_tree(function: &Function) -> Option<serde_json::Value> {
     let parameters: Vec<String> = function
         .argument_names
         .iter()

@@ -1,0 +1,128 @@
+use super::exposure::{self, Reach, Trust};
+use super::sink::Found;
+use super::{Category, Facts, PolicyFacts, Sink, rule, tested};
+use crate::model::{Function, ObjectKind, Severity};
+use crate::sql::quote;
+use crate::sql::touches::Touches;
+use std::collections::BTreeSet;
+
+rule! {
+    /// ## What it finds
+    /// A security-definer function that a role of the application may call, where its owner bypasses row-level security
+    /// altogether or the policies of a table that the body names. EXECUTE is everybody's unless revoked. Functions that
+    /// policies call are left out, since their roles must be able to call them, and so are trigger functions, which
+    /// nobody can call.
+    ///
+    /// ## Why it matters
+    /// Inside, no policy holds the caller. An API server offers every function in its schemas to whoever may execute it.
+    ///
+    /// ## What to do
+    /// Revoke EXECUTE from PUBLIC and grant it to those who need it; make it `security invoker` where the caller's own
+    /// rights are enough; or let it check the caller and move it out of the schemas that the API serves.
+    /// ```sql,bad
+    /// create table doc (id int primary key, owner_id uuid);
+    /// alter table doc enable row level security;
+    /// create policy own on doc for select to app using (owner_id = (select auth.uid()));
+    /// create function all_docs() returns setof public.doc language sql stable security definer set search_path = ''
+    ///   as $$ select * from public.doc $$;
+    /// ```
+    /// ```sql,good
+    /// create table doc (id int primary key, owner_id uuid);
+    /// alter table doc enable row level security;
+    /// create policy own on doc for select to app using (owner_id = (select auth.uid()));
+    /// create function all_docs() returns setof public.doc language sql stable security definer set search_path = ''
+    ///   as $$ select * from public.doc $$;
+    /// revoke execute on function all_docs() from public;
+    /// ```
+    "exposed-security-definer" {
+        summary: "the application's roles may call a function that no policy holds",
+        category: Category::Safety,
+        also: &[
+            "splinter 0028_anon_security_definer_function_executable",
+            "splinter 0029_authenticated_security_definer_function_executable",
+            "pgrls SEC014",
+            "pgrls SEC042",
+        ],
+        check: check,
+    }
+}
+
+fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
+    let needed: BTreeSet<u32> = facts
+        .policies
+        .iter()
+        .flat_map(PolicyFacts::quals)
+        .flat_map(|(_, qual)| &qual.calls)
+        .flat_map(|call| facts.functions(call))
+        .map(|function| function.oid)
+        .collect();
+    for function in &facts.catalog.functions {
+        let ours = function.extension.is_none() && !exposure::platform(&function.name.schema);
+        let callable = !matches!(function.returns.as_str(), "trigger" | "event_trigger");
+        if !function.security_definer || !ours || !callable || needed.contains(&function.oid) {
+            continue;
+        }
+        let reach = facts.exposure.of_function(function);
+        if !reach.is_empty() {
+            judge(facts, function, &reach, sink);
+        }
+    }
+}
+
+fn judge(facts: &Facts<'_>, function: &Function, reach: &[Reach<'_>], sink: &mut Sink<'_>) {
+    let touches = Touches::of_function(function);
+    let named = touches
+        .as_ref()
+        .map(|t| tested::named(facts, function, t))
+        .unwrap_or_default();
+    let open = tested::unguarded(facts, &function.owner, named.into_iter());
+    let owner = facts.catalog.roles.get(&function.owner);
+    let above = owner.is_some_and(|r| r.superuser || r.bypass_rls);
+    let trust = exposure::least(reach);
+    // Without a table that has policies there is nothing to bypass but the grants.
+    if open.is_empty() && (!above || trust == Trust::Role) {
+        return;
+    }
+    let asks = touches.is_some_and(|t| tested::asks_session(facts, &t));
+    let severity = match trust {
+        Trust::Anonymous if !open.is_empty() && !asks => Severity::Error,
+        Trust::Anonymous => Severity::Warning,
+        _ if !open.is_empty() && !asks => Severity::Warning,
+        _ => Severity::Note,
+    };
+    let tables: Vec<String> = open.iter().map(ToString::to_string).collect();
+    let what = if tables.is_empty() {
+        "whom no policy holds".to_owned()
+    } else {
+        format!("whom the policies of {} do not hold", tables.join(", "))
+    };
+    let checks = if asks {
+        "; its body asks who calls"
+    } else {
+        ""
+    };
+    let call = format!("{}({})", quote::name(&function.name), function.arguments);
+    sink.report(
+        Found::new(
+            severity,
+            ObjectKind::Function,
+            &function.name,
+            None,
+            format!(
+                "{} may call it and act as {}, {what}{checks}",
+                exposure::who(reach),
+                function.owner
+            ),
+        )
+        .evidence("arguments", function.arguments.clone())
+        .evidence("roles", exposure::roles(reach))
+        .evidence("owner", function.owner.clone())
+        .evidence("tables", tables)
+        .evidence("asks_caller", asks)
+        .advice(format!(
+            "revoke execute on function {call} from {}; and grant it to those who need it, or alter function {call} \
+             security invoker;",
+            exposure::roles(reach).join(", ")
+        )),
+    );
+}
