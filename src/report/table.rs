@@ -3,7 +3,7 @@ use super::group::{Alike, Excused, Group, excused, findings, groups, summary};
 use super::wrap::wrap;
 use super::{Format, Style, clean};
 use crate::model::{Block, Cell, Finding, Gap, Grid, Outcome, Report, Severity, Tone};
-use crate::sql::fold::fold;
+use crate::sql::folding::fold;
 use comfy_table::{
     Attribute, Cell as TableCell, CellAlignment, Color, ContentArrangement, Table, presets,
 };

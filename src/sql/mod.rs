@@ -7,6 +7,7 @@ pub mod constants;
 pub mod ddl;
 pub mod expr;
 pub mod fold;
+pub mod folding;
 pub mod inline;
 pub mod lock;
 pub mod partition;
