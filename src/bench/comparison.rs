@@ -77,6 +77,7 @@ pub fn compare(measured: &Measured, gate: &Gate) -> Comparison {
         weight: measured.weight,
         slo_ms: measured.slo_ms,
         gain: ratio(before.p95_ms, after.p95_ms),
+        ratios: crate::model::Ratios::default(),
         plan_changed: match (&before.plan, &after.plan) {
             (Some(before), Some(after)) => before != after,
             _ => false,
@@ -153,7 +154,10 @@ impl Lat {
             rows: samples.rows.first().copied().unwrap_or_default(),
             buffers: samples.buffers,
             cost: samples.cost,
+            rows_removed: samples.rows_removed,
             plan: samples.plan.clone(),
+            setup_ms: 0.0,
+            ecdf_ms: Vec::new(),
         }
     }
 }

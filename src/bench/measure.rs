@@ -4,6 +4,8 @@ use super::comparison::{Gate, Measured, compare};
 use super::driver::{Side, Track};
 use crate::db::{Limits, Result, Target};
 use crate::model::{Query, Samples, Verdict, Workload};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 
 /// What a benchmark may spend.
@@ -34,6 +36,10 @@ const MOST: usize = 4000;
 const HOPELESS_MS: f64 = 5000.0;
 /// Executions of one side in a row.
 const BLOCK: usize = 5;
+/// Connections that each side has in turns within the budget.
+const EPOCHS: u32 = 16;
+/// A connection has to be worth its making.
+const SHORTEST_EPOCH: Duration = Duration::from_millis(400);
 /// Queries slower than this change sides after each execution.
 const LONG_MS: f64 = 50.0;
 
@@ -119,13 +125,22 @@ async fn run(
             )
         })
         .collect();
-    let mut round = 0;
+    let mut order = Order::new(sides.len(), queries.len());
+    let epoch = (effort.duration / EPOCHS).max(SHORTEST_EPOCH);
+    let mut connected = Instant::now();
     loop {
         let mut ran = false;
-        for ((at, query), goal) in queries.iter().enumerate().zip(&mut goals) {
-            ran |= visit(sides, at, query, goal, round).await?;
+        if connected.elapsed() > epoch {
+            for index in order.next(queries.len()) {
+                if let Some(side) = sides.get_mut(index) {
+                    side.reconnect().await?;
+                }
+            }
+            connected = Instant::now();
         }
-        round += 1;
+        for ((at, query), goal) in queries.iter().enumerate().zip(&mut goals) {
+            ran |= visit(sides, at, query, goal, &order.next(at)).await?;
+        }
         let done = goals.iter().filter(|g| g.reached).count() as u64;
         note(total + done, 2 * total, "");
         let time_left = start.elapsed() < effort.duration;
@@ -212,20 +227,54 @@ fn wanted(estimate_ms: f64, far_behind: bool, share_ms: f64) -> usize {
     }
 }
 
-/// One block on each side that wants more, first and last in turns; whether anything was run.
+/// Which side comes first: of every two visits to a query each side is first once, and chance decides on which. A fixed
+/// alternation would give the same draws to the same side first whenever blocks divide the draws evenly.
+struct Order {
+    random: ChaCha8Rng,
+    sides: usize,
+    /// For each query, and for connecting, what the second visit of the current two will be.
+    second: Vec<Option<bool>>,
+}
+
+impl Order {
+    fn new(sides: usize, queries: usize) -> Self {
+        Self {
+            random: ChaCha8Rng::seed_from_u64(0x006f_7264_6572),
+            sides,
+            second: vec![None; queries + 1],
+        }
+    }
+
+    fn next(&mut self, query: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.sides).collect();
+        let Some(second) = self.second.get_mut(query) else {
+            return order;
+        };
+        let reversed = match second.take() {
+            Some(reversed) => reversed,
+            None => {
+                let reversed = self.random.random_bool(0.5);
+                *second = Some(!reversed);
+                reversed
+            }
+        };
+        if reversed {
+            order.reverse();
+        }
+        order
+    }
+}
+
+/// One block on each side that wants more; whether anything was run.
 async fn visit(
     sides: &mut [Side],
     at: usize,
     query: &Query,
     goal: &mut Goal,
-    round: usize,
+    order: &[usize],
 ) -> Result<bool> {
-    let mut order: Vec<usize> = (0..sides.len()).collect();
-    if round % 2 == 1 {
-        order.reverse();
-    }
     let mut ran = false;
-    for index in order {
+    for index in order.iter().copied() {
         let (Some(side), Some(wanted)) = (sides.get_mut(index), goal.wanted.get(index)) else {
             continue;
         };

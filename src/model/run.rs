@@ -9,6 +9,15 @@ pub struct Samples {
     /// comparison alternate.
     #[serde(default)]
     pub blocks: Vec<usize>,
+    /// How many blocks belong to each connection, in order. The two sides reconnect together.
+    #[serde(default)]
+    pub epochs: Vec<usize>,
+    /// Which draw each latency is of.
+    #[serde(default)]
+    pub draws: Vec<u32>,
+    /// What came before each timed statement: BEGIN, limits, claims and role, in nanoseconds.
+    #[serde(default)]
+    pub setup_ns: Vec<u64>,
     /// Executions ended by the statement timeout; their latency is a lower bound and not among the others.
     pub timeouts: u64,
     /// Rows returned or touched by each draw, in draw order.
@@ -18,6 +27,9 @@ pub struct Samples {
     pub digests: Vec<u64>,
     /// Shared buffers (hit and read) of one execution under EXPLAIN ANALYZE.
     pub buffers: Option<u64>,
+    /// Rows read and thrown away by filters, of the same execution.
+    #[serde(default)]
+    pub rows_removed: Option<f64>,
     /// The plan's shape: node types with their relations and indexes, one a line, no values.
     pub plan: Option<String>,
     /// Total planner cost of the first draw.
@@ -38,10 +50,34 @@ pub struct Comparison {
     pub after: Side,
     /// p95 before divided by p95 after; a lower bound where `before` timed out.
     pub gain: f64,
+    /// After divided by before.
+    #[serde(default)]
+    pub ratios: Ratios,
     pub plan_changed: bool,
     pub verdict: Verdict,
     /// Why the verdict is what it is, for gates that failed.
     pub reasons: Vec<String>,
+}
+
+/// What is known of a ratio: its estimate, and what it lies between with 95 % confidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    pub low: f64,
+    pub point: f64,
+    pub high: f64,
+}
+
+/// Ratios of the two sides of one query, each after / before; 0 where a side has no samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ratios {
+    pub p50: Interval,
+    pub p95: Interval,
+    pub p99: Interval,
+    pub mean: Interval,
+    /// Of the 95th percentile of what each draw typically takes: the draws' part of p95, without the machine's.
+    pub typical: Interval,
+    /// The chance that so much or more is seen where nothing became slower.
+    pub p_value: f64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,8 +94,16 @@ pub struct Side {
     /// Of the first draw.
     pub rows: u64,
     pub buffers: Option<u64>,
+    #[serde(default)]
+    pub rows_removed: Option<f64>,
     pub cost: Option<f64>,
     pub plan: Option<String>,
+    /// Median of BEGIN, limits, claims and role together; not in the latencies.
+    #[serde(default)]
+    pub setup_ms: f64,
+    /// Milliseconds at equal steps of the distribution function, the first and the last sample among them; at most 100.
+    #[serde(default)]
+    pub ecdf_ms: Vec<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

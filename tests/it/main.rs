@@ -7,6 +7,7 @@
 mod audit;
 mod audit_ground;
 mod audit_speed;
+mod bench_gate;
 mod benching;
 mod commands;
 mod demo;
