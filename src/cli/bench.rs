@@ -1,5 +1,7 @@
 //! `dbtune bench`
 
+mod record;
+
 use super::duration::duration;
 use super::given::read;
 use super::paired::on_pair;
@@ -20,7 +22,10 @@ use std::time::Duration;
 /// `--before` alone records the database as it is; `--after --baseline FILE` compares it with what was recorded.
 /// Exit code 1: a query returns other rows, became slower, or is over its target; 3: too noisy to tell.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    pub other: Option<Other>,
     /// Measure without the pending migrations
     #[arg(long, required_unless_present = "after")]
     pub before: bool,
@@ -64,7 +69,17 @@ pub struct Args {
     pub output: Option<PathBuf>,
 }
 
+/// What else is done with a workload.
+#[derive(Debug, clap::Subcommand)]
+pub enum Other {
+    Record(record::Args),
+}
+
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+    match args.other {
+        Some(Other::Record(args)) => return record::run(args, context).await,
+        None => {}
+    }
     let settings = context.settings()?;
     let mut file = context.workload(args.workload.as_deref())?;
     select(&mut file, &args.only)?;

@@ -5,6 +5,7 @@ mod catalog;
 mod clone;
 mod conninfo;
 mod copy;
+mod describe;
 mod draw;
 mod error;
 mod explain;

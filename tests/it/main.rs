@@ -28,6 +28,7 @@ mod migrate_round_trip;
 mod pgbench;
 mod planning;
 mod proposing;
+mod recording;
 mod rule_examples;
 mod rule_registry;
 mod seed;

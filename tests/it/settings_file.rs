@@ -28,6 +28,7 @@ fn it_names_every_field_with_its_default() {
         migrations,
         workload,
         fail_on,
+        waivers: _,
     } = Settings::parse("dbtune.yaml", &uncommented).unwrap();
     // Fields without a value by default are there with an example.
     assert!(migrations.is_some() && workload.is_some() && fail_on.is_some());
