@@ -44,6 +44,7 @@ fn print(context: &Context, report: &dbtune::model::Report) -> io::Result<()> {
             .or_else(cli::terminal_width)
             .unwrap_or(100)
             .clamp(60, 160),
+        ascii: cli::is_ascii(&context.env),
     };
     let mut out = io::stdout().lock();
     if let Some(format) = dbtune::report::format(&context.global.format) {

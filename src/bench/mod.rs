@@ -5,6 +5,7 @@ mod comparison;
 mod driver;
 mod measure;
 mod pair;
+mod picture;
 mod quantile;
 mod show;
 

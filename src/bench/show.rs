@@ -1,10 +1,11 @@
 //! Comparisons become a report.
 
 use super::comparison::{Gate, Measured, compare};
+use super::picture;
 use crate::model::{
-    Block, Cell, Chart, Check, CheckResult, Comparison, Gap, Grid, Outcome, Pair, Report, Side,
-    Tone, Verdict,
+    Block, Cell, Check, CheckResult, Comparison, Gap, Grid, Outcome, Report, Side, Tone, Verdict,
 };
+use crate::report::sparkline;
 
 /// Every query's comparison, worst first, and what follows from them.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +75,7 @@ pub fn report(judged: &Judged, gate: &Gate) -> Report {
     report.gaps.clone_from(&judged.gaps);
     report.blocks.push(Block::Table(grid(comparisons)));
     report.blocks.push(Block::Text(
-        "* another plan; buffers and rows of the first draw".to_owned(),
+        "latencies: the distribution before → after, on one logarithmic axis · buffers of the first draw · * another plan".to_owned(),
     ));
     for comparison in comparisons {
         for reason in &comparison.reasons {
@@ -83,7 +84,7 @@ pub fn report(judged: &Judged, gate: &Gate) -> Report {
                 .push(Block::Text(format!("{}: {reason}", comparison.query)));
         }
     }
-    report.blocks.push(Block::Chart(chart(comparisons)));
+    report.blocks.extend(picture::blocks(comparisons));
     report.checks = checks(judged);
     report.data = serde_json::json!({ "gate": gate, "comparisons": comparisons });
     report
@@ -117,8 +118,16 @@ fn checks(judged: &Judged) -> Vec<Check> {
 
 fn grid(comparisons: &[Comparison]) -> Grid {
     let mut grid = Grid::new(
-        &["p95 of", "before", "after", "gain", "rows", "buffers", ""],
-        &["before", "after", "gain", "rows", "buffers"],
+        &[
+            "p95 of",
+            "before",
+            "after",
+            "gain",
+            "latencies",
+            "buffers",
+            "",
+        ],
+        &["before", "after", "gain", "buffers"],
     );
     grid.rows = comparisons
         .iter()
@@ -129,7 +138,7 @@ fn grid(comparisons: &[Comparison]) -> Grid {
                 Cell::from(p95(&c.before)),
                 Cell::from(p95(&c.after)),
                 Cell::toned(gain(c), tone),
-                Cell::from(count(c.after.rows)),
+                Cell::from(sparkline(&c.before.ecdf_ms, &c.after.ecdf_ms, BINS)),
                 Cell::from(buffers(c)),
                 Cell::toned(
                     format!("{word}{}", if c.plan_changed { "*" } else { "" }),
@@ -138,10 +147,18 @@ fn grid(comparisons: &[Comparison]) -> Grid {
             ]
         })
         .collect();
+    // Worst first, so what is as it should be comes last.
+    grid.quiet = comparisons
+        .iter()
+        .filter(|c| matches!(c.verdict, Verdict::Same | Verdict::Faster))
+        .count();
     grid
 }
 
-fn word(verdict: Verdict) -> (&'static str, Tone) {
+/// Steps of the drawn distribution: two of them with an arrow between them leave a table within 100 columns.
+const BINS: usize = 5;
+
+pub(super) fn word(verdict: Verdict) -> (&'static str, Tone) {
     match verdict {
         Verdict::Differs => ("DIFFERS", Tone::Bad),
         Verdict::Slower => ("slower", Tone::Bad),
@@ -153,7 +170,7 @@ fn word(verdict: Verdict) -> (&'static str, Tone) {
 }
 
 /// Whether the 95th percentile fell on executions that were cut off.
-fn is_open(side: &Side) -> bool {
+pub(super) fn is_open(side: &Side) -> bool {
     side.timeouts * 20 >= side.samples.max(1)
 }
 
@@ -168,7 +185,7 @@ fn p95(side: &Side) -> String {
     }
 }
 
-fn gain(comparison: &Comparison) -> String {
+pub(super) fn gain(comparison: &Comparison) -> String {
     if comparison.verdict == Verdict::Differs {
         return "–".to_owned();
     }
@@ -207,25 +224,6 @@ fn count(n: u64) -> String {
         n if n < 10_000 => n.to_string(),
         n if n < 10_000_000 => format!("{}k", n / 1000),
         n => format!("{}M", n / 1_000_000),
-    }
-}
-
-fn chart(comparisons: &[Comparison]) -> Chart {
-    let pairs = comparisons
-        .iter()
-        .filter(|c| c.before.samples > 0 && c.after.samples > 0)
-        .map(|c| Pair {
-            label: c.query.clone(),
-            before: c.before.p95_ms,
-            after: c.after.p95_ms,
-            open: is_open(&c.before),
-            tone: word(c.verdict).1,
-        })
-        .collect();
-    Chart {
-        title: "95th percentile, before and after".to_owned(),
-        unit: "ms".to_owned(),
-        pairs,
     }
 }
 

@@ -76,9 +76,14 @@ pub enum Other {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
-    match args.other {
-        Some(Other::Record(args)) => return record::run(args, context).await,
-        None => {}
+    if let Some(Other::Record(args)) = args.other {
+        return record::run(args, context).await;
+    }
+    if matches!(context.global.format.as_str(), "junit" | "github") && !args.after {
+        bail!(
+            "--format {} shows comparisons: `bench --before` alone only records",
+            context.global.format
+        );
     }
     let settings = context.settings()?;
     let mut file = context.workload(args.workload.as_deref())?;
@@ -93,9 +98,6 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         context,
     };
     let target = context.target()?;
-    if context.global.format == "junit" && !args.after {
-        bail!("--format junit shows comparisons: `bench --before` alone only records");
-    }
     let report = match (args.before, args.after) {
         (true, true) => plan.both(&target).await?,
         (true, false) => return plan.record(&target).await,
@@ -309,6 +311,7 @@ pub(super) fn write_report(report: &Report, path: &Path, context: &Context) -> a
     let style = crate::report::Style {
         color: false,
         width: 100,
+        ascii: false,
     };
     if let Some(format) = format {
         (format.render)(report, style, &mut bytes)?;

@@ -169,6 +169,15 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> 
     }
 }
 
+/// Whether the environment asks for ASCII: the locale is C or POSIX by the first of `LC_ALL`, `LC_CTYPE` and `LANG` that is
+/// set. Where none is, as on many CI servers, UTF-8 is printed.
+pub fn is_ascii(env: &Env) -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| env.get(*name).filter(|value| !value.is_empty()))
+        .is_some_and(|locale| matches!(locale.as_str(), "C" | "POSIX"))
+}
+
 /// Columns of the terminal on standard output; `None` where it is none.
 pub fn terminal_width() -> Option<u16> {
     terminal_size::terminal_size().map(|(width, _)| width.0)

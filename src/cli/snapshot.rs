@@ -26,8 +26,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     let (catalog, statements) = read_live(&args.replica, "snapshot", context).await?;
     let snapshot = Snapshot::new(catalog, statements);
     let path = &args.output;
-    let bytes = write(&snapshot, path)
-        .with_context(|| format!("could not write {}", path.display()))?;
+    let bytes =
+        write(&snapshot, path).with_context(|| format!("could not write {}", path.display()))?;
     let catalog = &snapshot.catalog;
     let policies = catalog.tables.values().map(|t| t.policies.len()).sum();
     let statements = snapshot.statements.as_ref().map(|s| s.statements.len());

@@ -139,7 +139,9 @@ async fn merge_scans(replica: &Session, catalog: &mut Catalog, certain: bool) ->
             if !certain && there != name {
                 return Err(Error::new(
                     "use the replica",
-                    format!("its table {there} has the number of {name} here: it is a copy of another server, or far behind"),
+                    format!(
+                        "its table {there} has the number of {name} here: it is a copy of another server, or far behind"
+                    ),
                 ));
             }
             table.activity.seq_scans += scans.scans;
@@ -217,9 +219,7 @@ fn add(to: &mut Statement, more: Statement) {
     let mean = total / (n + m).max(1.0);
     let squares = n * (to.stddev_ms.powi(2) + to.mean_ms.powi(2))
         + m * (more.stddev_ms.powi(2) + more.mean_ms.powi(2));
-    to.stddev_ms = (squares / (n + m).max(1.0) - mean.powi(2))
-        .max(0.0)
-        .sqrt();
+    to.stddev_ms = (squares / (n + m).max(1.0) - mean.powi(2)).max(0.0).sqrt();
     to.mean_ms = mean;
     to.total_ms = total;
     to.min_ms = to.min_ms.min(more.min_ms);
@@ -272,7 +272,10 @@ mod tests {
         assert_eq!(ids, [1, 2, 3]);
         let expected = statement(1, &[1.0, 2.0, 3.0, 10.0, 20.0]);
         let found = &into.statements[0];
-        assert_eq!((found.calls, found.max_ms), (expected.calls, expected.max_ms));
+        assert_eq!(
+            (found.calls, found.max_ms),
+            (expected.calls, expected.max_ms)
+        );
         assert!((found.stddev_ms - expected.stddev_ms).abs() < 1e-9);
         assert!((found.mean_ms - expected.mean_ms).abs() < 1e-9);
     }

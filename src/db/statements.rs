@@ -161,7 +161,8 @@ fn statement_query(schema: &str, columns: &BTreeSet<String>) -> String {
         "select s.queryid, s.query, coalesce(r.rolname::text, s.userid::text) as role, s.calls, s.rows, \
          s.{total} as total_ms, s.{mean} as mean_ms, s.{min} as min_ms, s.{max} as max_ms, \
          s.{stddev} as stddev_ms, {plan}::float8 as plan_ms, s.shared_blks_hit, s.shared_blks_read, \
-         s.temp_blks_read + s.temp_blks_written as temp_blocks, {wal}::int8 as wal_bytes, {top} as top_level, \
+         s.temp_blks_read + s.temp_blks_written as temp_blocks, s.temp_blks_written as temp_written, \
+         {wal}::int8 as wal_bytes, {top} as top_level, \
          {plans}::int8 as plans, {since}::timestamptz as stats_since \
          from {schema}.{EXTENSION} s left join pg_catalog.pg_roles r on r.oid = s.userid \
          where s.dbid = (select d.oid from pg_catalog.pg_database d where d.datname = current_database()) \
@@ -213,6 +214,7 @@ fn statement(row: &Row) -> Result<Option<(Statement, Text)>> {
         shared_hit: get(row, "shared_blks_hit")?,
         shared_read: get(row, "shared_blks_read")?,
         temp_blocks: get(row, "temp_blocks")?,
+        temp_written: get(row, "temp_written")?,
         wal_bytes: get(row, "wal_bytes")?,
         plans: get(row, "plans")?,
         since: get(row, "stats_since")?,

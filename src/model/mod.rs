@@ -3,6 +3,7 @@
 mod catalog;
 mod change;
 mod finding;
+mod health;
 mod migration;
 mod name;
 mod persona;
@@ -11,12 +12,14 @@ mod report;
 mod run;
 mod snapshot;
 mod statement;
+mod tax;
 mod virtual_schema;
 mod workload;
 
 pub use catalog::*;
 pub use change::*;
 pub use finding::*;
+pub use health::*;
 pub use migration::*;
 pub use name::*;
 pub use persona::*;
@@ -25,4 +28,5 @@ pub use report::*;
 pub use run::*;
 pub use snapshot::*;
 pub use statement::*;
+pub use tax::*;
 pub use workload::*;

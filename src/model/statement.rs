@@ -29,6 +29,9 @@ pub struct Statement {
     pub shared_hit: i64,
     pub shared_read: i64,
     pub temp_blocks: i64,
+    /// Those of the temporary blocks that were written.
+    #[serde(default)]
+    pub temp_written: i64,
     pub wal_bytes: i64,
     /// How often it was planned; 0 where `pg_stat_statements.track_planning` is off.
     #[serde(default)]

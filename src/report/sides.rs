@@ -60,8 +60,16 @@ pub(super) fn common(before: &[&str], after: &[&str]) -> (Vec<bool>, Vec<bool>) 
     let (mut b, mut a) = (0, 0);
     while let (Some(line), Some(other)) = (before.get(b), after.get(a)) {
         if line == other {
-            kept_before.iter_mut().skip(b).take(1).for_each(|k| *k = true);
-            kept_after.iter_mut().skip(a).take(1).for_each(|k| *k = true);
+            kept_before
+                .iter_mut()
+                .skip(b)
+                .take(1)
+                .for_each(|k| *k = true);
+            kept_after
+                .iter_mut()
+                .skip(a)
+                .take(1)
+                .for_each(|k| *k = true);
             b += 1;
             a += 1;
         } else if get(&lengths, b + 1, a) >= get(&lengths, b, a + 1) {

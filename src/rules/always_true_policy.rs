@@ -39,6 +39,8 @@ rule! {
             "pgrls SEC008",
             "pgrls SEC011",
             "pgrls SEC028",
+            "pgrls SEC038",
+            "pgrls SEC039",
             "splinter 0024_rls_policy_always_true",
         ],
         check: check,
@@ -47,6 +49,11 @@ rule! {
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for policy in facts.in_force().filter(|p| p.policy.permissive) {
+        // Whom no policy concerns is another rule's.
+        let mut roles = policy.policy.roles.iter();
+        if !roles.any(|role| facts.meets_policies(role, policy.table)) {
+            continue;
+        }
         let open = open_commands(facts, policy);
         if !open.is_empty() {
             report(facts, policy, &open, sink);
@@ -93,18 +100,17 @@ fn report(facts: &Facts<'_>, policy: &PolicyFacts<'_>, open: &[Command], sink: &
         Severity::Note
     };
     let commands: Vec<&str> = open.iter().map(|c| c.keyword()).collect();
-    let mut message = format!(
-        "is true for every row: {} by {}",
+    let whatever = whose.map_or_else(String::new, |c| format!(", whatever its {}", c.name));
+    let held = if narrowed {
+        ", held by restrictive policies alone"
+    } else {
+        ""
+    };
+    let message = format!(
+        "is true for every row{whatever}: {} by {}{held}",
         list(&commands),
         list(&roles)
     );
-    if narrowed {
-        message.push_str(", narrowed by restrictive policies alone");
-    } else if roles.is_empty() {
-        message.push_str(" has the privilege so far");
-    } else if let Some(column) = whose {
-        message.push_str(&format!(" sees nothing of {}", column.name));
-    }
     let advice = if writing.is_empty() {
         "If every row is meant to be read by these roles, leave it; otherwise say whose rows are."
     } else {

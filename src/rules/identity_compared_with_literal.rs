@@ -1,7 +1,9 @@
 use super::meaning::is_identity;
+use super::reach::COMMANDS;
 use super::{Category, Facts, PolicyFacts, Sink, rule};
 use crate::model::Severity;
 use crate::sql::expr::{Expr, How};
+use crate::sql::fold::Session;
 
 rule! {
     /// ## What it finds
@@ -43,6 +45,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
                 }
             });
         }
+        // What lets everything through is reported as that.
+        let mut quals = policy.quals();
+        if quals.any(|(_, q)| facts.fold(policy, &q.expr, Session::Any).is_true()) {
+            continue;
+        }
         if let Some(column) = column {
             report(facts, policy, column, sink);
         }
@@ -69,10 +76,16 @@ fn report(facts: &Facts<'_>, policy: &PolicyFacts<'_>, column: &str, sink: &mut 
     let asks = policy
         .quals()
         .any(|(_, q)| q.expr.any(|e| facts.asks(e) || facts.is_closed(e)));
-    let (severity, what) = if asks {
+    let roles = facts.reached(policy, &COMMANDS);
+    let (severity, what) = if roles.is_empty() {
         (
             Severity::Note,
-            "those rows are for everybody, beside what depends on who asks",
+            "it would show everybody the same rows, whoever asks",
+        )
+    } else if asks {
+        (
+            Severity::Note,
+            "that part does not depend on who asks, others do",
         )
     } else {
         (
@@ -85,6 +98,7 @@ fn report(facts: &Facts<'_>, policy: &PolicyFacts<'_>, column: &str, sink: &mut 
             .found(severity, format!("compares {column} with a constant: {what}"))
             .evidence("column", column)
             .evidence("depends_on_who_asks", asks)
+            .evidence("roles", roles)
             .advice("Compare with what the request says, such as (select current_setting('app.tenant_id', true))."),
     );
 }

@@ -1,12 +1,11 @@
 use super::reach::{COMMANDS, list};
 use super::{Category, Facts, PolicyFacts, Sink, rule};
-use crate::model::{Command, Severity};
+use crate::model::Severity;
 use crate::sql::fold::Session;
 
 rule! {
     /// ## What it finds
-    /// A restrictive policy that restricts nothing: its conditions are always true, or it is for INSERT and has no
-    /// WITH CHECK.
+    /// A restrictive policy that restricts nothing: its conditions are always true, or it has none.
     ///
     /// ## Why it matters
     /// Restrictive policies are there to hold whatever the permissive ones allow. Whoever reads the list of policies
@@ -73,5 +72,5 @@ fn is_idle(facts: &Facts<'_>, policy: &PolicyFacts<'_>) -> bool {
     // A clause that is there and was not understood may restrict.
     let stored = [&policy.policy.using, &policy.policy.check];
     let there = stored.iter().filter(|c| c.is_some()).count();
-    open && conditions == there && (there > 0 || policy.policy.command == Command::Insert)
+    open && conditions == there
 }

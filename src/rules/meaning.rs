@@ -159,6 +159,17 @@ impl Facts<'_> {
         fold(expr, Some(policy.table), &session, self)
     }
 
+    /// Functions that policies call, directly or through others, and whose bodies are understood.
+    pub(super) fn called_by_policies(&self) -> impl Iterator<Item = (&Function, &Body)> {
+        let functions = self.catalog.functions.iter();
+        functions.filter_map(|f| Some((f, self.body(f)?)))
+    }
+
+    /// Whether the function's result depends on who asks.
+    pub(super) fn is_asking(&self, function: &Function) -> bool {
+        self.bodies.asking.contains(&function.oid)
+    }
+
     pub(super) fn body(&self, function: &Function) -> Option<&Body> {
         self.bodies.by_oid.get(&function.oid)
     }

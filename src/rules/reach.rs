@@ -41,11 +41,11 @@ impl<'a> Facts<'a> {
     }
 
     /// Roles that meet the policy with a privilege for one of `commands`; `public` where everybody does.
-    pub(super) fn reached(
+    pub(super) fn reached<'p>(
         &self,
-        policy: &'a PolicyFacts<'_>,
+        policy: &'p PolicyFacts<'_>,
         commands: &[Command],
-    ) -> Vec<&'a str> {
+    ) -> Vec<&'p str> {
         let everybody = policy.policy.roles.iter().any(|r| r == "public");
         let candidates: Vec<&str> = if everybody {
             policy.table.grants.keys().map(String::as_str).collect()
@@ -64,11 +64,11 @@ impl<'a> Facts<'a> {
     }
 
     /// Those of [`Facts::reached`] that stand for sessions without a login.
-    pub(super) fn reached_anonymously(
+    pub(super) fn reached_anonymously<'p>(
         &self,
-        policy: &'a PolicyFacts<'_>,
+        policy: &'p PolicyFacts<'_>,
         commands: &[Command],
-    ) -> Vec<&'a str> {
+    ) -> Vec<&'p str> {
         let mut roles = self.reached(policy, commands);
         roles.retain(|role| is_anonymous(role) || *role == "public");
         roles
@@ -116,7 +116,7 @@ impl PolicyFacts<'_> {
 /// `a, b and c`.
 pub(super) fn list(words: &[&str]) -> String {
     match words {
-        [] => "nobody".to_owned(),
+        [] => "no role so far".to_owned(),
         [only] => (*only).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }

@@ -33,7 +33,7 @@ rule! {
         summary: "a policy lets everything through where nobody has logged in",
         category: Category::Safety,
         severity: Severity::Error,
-        also: &["pgrls SEC004", "pgrls SEC038"],
+        also: &["pgrls SEC004", "pgrls SEC038", "pgrls SEC039"],
         check: check,
     }
 }

@@ -44,14 +44,24 @@ mod tests {
     #[test]
     fn columns_of_each_statement() {
         for (sql, expected) in [
-            ("create table t (a int, \"B\" text, primary key (a))", &["B", "a"][..]),
-            ("alter table t add column c int, add d text, drop e", &["c", "d"]),
+            (
+                "create table t (a int, \"B\" text, primary key (a))",
+                &["B", "a"][..],
+            ),
+            (
+                "alter table t add column c int, add d text, drop e",
+                &["c", "d"],
+            ),
             ("alter table t rename column a to z", &["z"]),
             ("create index on t (a)", &[]),
             ("no sql", &[]),
         ] {
             let found = columns_made(sql);
-            assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{sql}");
+            assert_eq!(
+                found.iter().map(String::as_str).collect::<Vec<_>>(),
+                expected,
+                "{sql}"
+            );
         }
     }
 }

@@ -187,6 +187,15 @@ impl Form {
     }
 }
 
+/// The parse tree of an expression, apart from any table.
+pub struct Parsed(pg_query::Node);
+
+impl Parsed {
+    pub fn new(expression: &str) -> Result<Self, NotUnderstood> {
+        walk::parse(&format!("select ({expression})")).map(Self)
+    }
+}
+
 impl Qual {
     /// Analyses an expression over the row of `table`.
     pub fn of_policy(
@@ -194,11 +203,20 @@ impl Qual {
         table: &Name,
         catalog: &Catalog,
     ) -> Result<Self, NotUnderstood> {
+        Self::of_parsed(&Parsed::new(expression)?, table, catalog)
+    }
+
+    /// As [`Qual::of_policy`], for one expression that stands at many tables.
+    pub fn of_parsed(
+        parsed: &Parsed,
+        table: &Name,
+        catalog: &Catalog,
+    ) -> Result<Self, NotUnderstood> {
         let row = Relation {
             alias: table.name.clone(),
             table: Some(table.clone()),
         };
-        walk::analyse(&format!("select ({expression})"), row, catalog)
+        walk::analyse(&parsed.0, row, catalog)
     }
 
     /// The policy's own condition.

@@ -17,7 +17,10 @@ const DATABASE: &str = "migrations";
 
 /// What migrations lean on without making it, least first, and what is in it.
 const STANDINS: [(&str, &str); 2] = [
-    (include_str!("standins/roles.sql"), "the roles anon, authenticated, authenticator and service_role"),
+    (
+        include_str!("standins/roles.sql"),
+        "the roles anon, authenticated, authenticator and service_role",
+    ),
     (
         include_str!("standins/platform.sql"),
         "the schemas auth, storage and extensions with auth.uid(), auth.jwt(), auth.users and the like",
@@ -35,7 +38,11 @@ pub(super) async fn build(
 ) -> anyhow::Result<(Catalog, Origins, Vec<Gap>)> {
     let layout = Layout::named(&from.layout).unwrap_or_default();
     let folder = Folder::read_as(folder, layout).map_err(|p| migrating::refused(&p))?;
-    let scripts = folder.entries.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let scripts = folder
+        .entries
+        .iter()
+        .map(read)
+        .collect::<Result<Vec<_>, _>>()?;
     let bootstrap = from.bootstrap.as_deref().map(given::read).transpose()?;
 
     let task = context.progress.start("throwaway server", 0);
@@ -84,7 +91,11 @@ async fn connect(server: &Throwaway, database: &str, context: &Context) -> anyho
 
 async fn roles(session: &Session) -> anyhow::Result<BTreeSet<String>> {
     let sql = "select rolname::text from pg_catalog.pg_roles";
-    Ok(session.texts("read roles", sql).await?.into_iter().collect())
+    Ok(session
+        .texts("read roles", sql)
+        .await?
+        .into_iter()
+        .collect())
 }
 
 /// A file, taken apart.
@@ -133,7 +144,10 @@ impl Build<'_> {
             let Err((line, error)) = self.run(number, script).await else {
                 return Ok(());
             };
-            let missing = error.sqlstate.as_deref().is_some_and(|s| MISSING.contains(&s));
+            let missing = error
+                .sqlstate
+                .as_deref()
+                .is_some_and(|s| MISSING.contains(&s));
             if !missing || !self.stand_in(own_roles).await? {
                 let message = format!("{}:{line}: {error}", script.file);
                 return Err(Failure {
@@ -172,7 +186,10 @@ impl Build<'_> {
                 .map_err(start)?;
         }
         if script.in_transaction {
-            self.session.execute("begin", "begin").await.map_err(start)?;
+            self.session
+                .execute("begin", "begin")
+                .await
+                .map_err(start)?;
         }
         for (at, statement) in script.statements.iter().enumerate() {
             let ran = async {

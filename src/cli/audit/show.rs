@@ -196,10 +196,17 @@ fn found(catalog: &Catalog, findings: &[Finding]) -> String {
 
 /// Empty where there is nothing that statistics could speak of.
 fn since(catalog: &Catalog) -> String {
-    let Some(since) = catalog.server.stats_since.filter(|_| count_tables(catalog) > 0) else {
+    let Some(since) = catalog
+        .server
+        .stats_since
+        .filter(|_| count_tables(catalog) > 0)
+    else {
         return String::new();
     };
-    let age = catalog.server.read_at.map(|now| format!(" ({})", duration(now - since)));
+    let age = catalog
+        .server
+        .read_at
+        .map(|now| format!(" ({})", duration(now - since)));
     format!(
         "; statistics since {}{}",
         since.format("%Y-%m-%d %H:%M UTC"),

@@ -2,7 +2,9 @@
 
 use super::{From, migrations};
 use crate::cli::Context;
-use crate::db::{Session, Target, merge_replica, read_catalog, read_statements, standbys};
+use crate::db::{
+    Session, Target, merge_replica, read_catalog, read_statements, read_taxes, standbys,
+};
 use crate::model::{Catalog, Finding, Gap, Snapshot, Statements};
 use anyhow::{Context as _, anyhow, bail};
 use std::path::Path;
@@ -65,7 +67,8 @@ pub(in crate::cli) async fn read_live(
         .iter()
         .map(|url| Target::resolve(Some(url), &context.env))
         .collect::<Result<Vec<_>, _>>()?;
-    let names: std::collections::BTreeSet<String> = replicas.iter().map(Target::to_string).collect();
+    let names: std::collections::BTreeSet<String> =
+        replicas.iter().map(Target::to_string).collect();
     if names.len() < replicas.len() {
         bail!("the same replica is named twice: its statistics would count twice");
     }
@@ -73,6 +76,7 @@ pub(in crate::cli) async fn read_live(
     let _task = context.progress.start(purpose, 0);
     let mut catalog = read_catalog(&session).await?;
     let mut statements = read_statements(&session, &mut catalog).await?;
+    read_taxes(&session, &mut catalog).await?;
     for target in &replicas {
         let replica = Session::connect(target, purpose)
             .await

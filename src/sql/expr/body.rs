@@ -15,18 +15,20 @@ pub struct Body {
     pub queries: Vec<Select>,
     /// The expression that it returns, where it is nothing but that.
     pub value: Option<Expr>,
+    /// It may raise an exception.
+    pub raises: bool,
 }
 
 impl Body {
     /// `None` where the body is not understood, as for C.
     pub fn of(function: &Function) -> Option<Self> {
-        let (queries, plain) = match function.language.as_str() {
-            "sql" => (sql(function)?, true),
+        let (queries, plain, raises) = match function.language.as_str() {
+            "sql" => (sql(function)?, true, false),
             "plpgsql" => {
                 let tree = plpgsql_tree(function)?;
                 let mut found = Vec::new();
                 collect(&tree, &mut found);
-                (found, only_returns(&tree))
+                (found, only_returns(&tree), has_raise(&tree))
             }
             _ => return None,
         };
@@ -37,7 +39,11 @@ impl Body {
             },
             _ => None,
         };
-        Some(Self { queries, value })
+        Some(Self {
+            queries,
+            value,
+            raises,
+        })
     }
 
     /// Whether `wanted` holds for any part of any query.
@@ -109,6 +115,16 @@ fn only_returns(tree: &Value) -> bool {
             kind.is_none_or(|k| matches!(k, "block" | "return")) && only_returns(value)
         }),
         _ => true,
+    }
+}
+
+fn has_raise(tree: &Value) -> bool {
+    match tree {
+        Value::Array(items) => items.iter().any(has_raise),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(key, value)| key == "PLpgSQL_stmt_raise" || has_raise(value)),
+        _ => false,
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Session {
     Empty,
     /// Nobody has logged in, and an API server says so: the claims hold the role `anon` and nothing else.
     AnonKey,
+    /// Somebody has logged in by an API server; nobody in particular.
+    User,
 }
 
 impl Session {
@@ -24,6 +26,7 @@ impl Session {
             Self::Unset => "where nothing is set",
             Self::Empty => "where the settings are empty",
             Self::AnonKey => "where the claims say no more than the role anon",
+            Self::User => "of a user who has logged in",
         }
     }
 
@@ -39,8 +42,10 @@ impl Session {
         }
         let claims = r#"{"role":"anon"}"#;
         match (self, name) {
-            (Self::Any, _) if !missing_ok => Value::Present,
-            (Self::Any, _) => Value::Unknown,
+            (Self::User, "request.jwt.claim.role") => Value::Text("authenticated".to_owned()),
+            (Self::User, "request.jwt.claims" | "request.jwt.claim.sub") => Value::Present,
+            (Self::Any | Self::User, _) if !missing_ok => Value::Present,
+            (Self::Any | Self::User, _) => Value::Unknown,
             (Self::Empty, _) => Value::Text(String::new()),
             (Self::AnonKey, "request.jwt.claims") => Value::Text(claims.to_owned()),
             (Self::AnonKey, "request.jwt.claim.role") => Value::Text("anon".to_owned()),
@@ -52,7 +57,9 @@ impl Session {
     /// The functions of the `auth` schema by which API servers tell who asks, where their bodies say nothing.
     pub(super) fn helper(self, schema: &str, name: &str) -> Value {
         match (self, schema, name) {
-            (Self::Any, _, _) => Value::Unknown,
+            (Self::User, "auth", "role") => Value::Text("authenticated".to_owned()),
+            (Self::User, "auth", "uid" | "jwt") => Value::Present,
+            (Self::Any | Self::User, _, _) => Value::Unknown,
             (_, "auth", "uid" | "email") | (Self::Unset | Self::Empty, "auth", "role" | "jwt") => {
                 Value::Null
             }
