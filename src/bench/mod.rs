@@ -3,6 +3,7 @@
 mod baseline;
 mod comparison;
 mod driver;
+mod export;
 mod measure;
 mod pair;
 mod picture;
@@ -11,6 +12,7 @@ mod show;
 
 pub use baseline::{Baseline, Environment, environment};
 pub use comparison::{Gate, Measured, compare};
+pub use export::{Scripts, k6_script, pgbench_scripts};
 pub use measure::{Effort, measure_one, measure_pair};
 pub use pair::Pair;
 pub use quantile::{Blocks, quantile, ratio_interval};

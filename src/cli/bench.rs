@@ -1,5 +1,6 @@
 //! `dbtune bench`
 
+mod export;
 mod record;
 
 use super::duration::duration;
@@ -73,11 +74,14 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub enum Other {
     Record(record::Args),
+    Export(export::Args),
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
-    if let Some(Other::Record(args)) = args.other {
-        return record::run(args, context).await;
+    match args.other {
+        Some(Other::Record(args)) => return record::run(args, context).await,
+        Some(Other::Export(args)) => return export::run(args, context).await,
+        None => {}
     }
     if matches!(context.global.format.as_str(), "junit" | "github") && !args.after {
         bail!(

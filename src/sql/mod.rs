@@ -23,6 +23,7 @@ pub mod setting;
 mod single;
 pub mod touches;
 pub mod tree;
+pub mod variables;
 pub mod words;
 
 pub use single::{Single, is_limited, single};
