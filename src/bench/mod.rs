@@ -1,15 +1,24 @@
 //! Before and after, measured in turns as the people who wait for the answer.
 
 mod baseline;
+mod change;
 mod comparison;
 mod driver;
+mod gate;
+mod inference;
+mod latencies;
 mod measure;
 mod pair;
+mod processor;
 mod quantile;
+mod resample;
 mod show;
+#[cfg(test)]
+mod simulation;
 
 pub use baseline::{Baseline, Environment, environment};
-pub use comparison::{Gate, Measured, compare};
+pub use comparison::{Measured, compare, compare_all};
+pub use gate::Gate;
 pub use measure::{Effort, measure_one, measure_pair};
 pub use pair::Pair;
 pub use quantile::{Blocks, quantile, ratio_interval};

@@ -1,6 +1,7 @@
 //! Comparisons become a report.
 
-use super::comparison::{Gate, Measured, compare};
+use super::comparison::{Measured, compare_all};
+use super::gate::Gate;
 use crate::model::{
     Block, Cell, Chart, Comparison, Gap, Grid, Outcome, Pair, Report, Side, Tone, Verdict,
 };
@@ -16,7 +17,7 @@ pub struct Judged {
 /// Compares all; `gated` is whether a slow query fails the run. Different answers always do.
 pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
     let mut gaps = Vec::new();
-    let mut comparisons = Vec::new();
+    let mut kept = Vec::new();
     for one in measured {
         if let (Some(before), Some(_)) = (&one.before.error, &one.after.error) {
             gaps.push(Gap {
@@ -35,8 +36,9 @@ pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
                 remedy: None,
             });
         }
-        comparisons.push(compare(one, gate));
+        kept.push(one);
     }
+    let mut comparisons = compare_all(&kept, gate);
     comparisons.sort_by(|a, b| {
         a.verdict
             .cmp(&b.verdict)
@@ -52,8 +54,12 @@ pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
 }
 
 fn outcome(comparisons: &[Comparison], gated: bool) -> Outcome {
-    let any = |of: &[Verdict]| comparisons.iter().any(|c| of.contains(&c.verdict));
-    if any(&[Verdict::Differs]) || gated && any(&[Verdict::Slower, Verdict::OverSlo]) {
+    let any = |of: &[Verdict]| {
+        let mut counted = comparisons.iter().filter(|c| c.allowed.is_none());
+        counted.any(|c| of.contains(&c.verdict))
+    };
+    let bad = [Verdict::Slower, Verdict::OverSlo, Verdict::Costlier];
+    if any(&[Verdict::Differs]) || gated && any(&bad) {
         Outcome::Fail
     } else if gated && (any(&[Verdict::Inconclusive]) || comparisons.is_empty()) {
         Outcome::Inconclusive
@@ -115,6 +121,7 @@ fn word(verdict: Verdict) -> (&'static str, Tone) {
         Verdict::Differs => ("DIFFERS", Tone::Bad),
         Verdict::Slower => ("slower", Tone::Bad),
         Verdict::OverSlo => ("over SLO", Tone::Bad),
+        Verdict::Costlier => ("costlier", Tone::Bad),
         Verdict::Inconclusive => ("unclear", Tone::Warn),
         Verdict::Same => ("same", Tone::Dim),
         Verdict::Faster => ("faster", Tone::Good),
@@ -209,6 +216,7 @@ pub fn summary(comparisons: &[Comparison]) -> String {
         (Verdict::Differs, "with different answers"),
         (Verdict::Slower, "slower"),
         (Verdict::OverSlo, "over the SLO"),
+        (Verdict::Costlier, "costlier"),
         (Verdict::Inconclusive, "unclear"),
         (Verdict::Same, "the same"),
         (Verdict::Faster, "faster"),

@@ -93,6 +93,13 @@ pub enum Command {
     Verify(verify::Args),
 }
 
+impl Command {
+    /// Whether the command measures latencies.
+    pub fn is_timed(&self) -> bool {
+        matches!(self, Self::Bench(_))
+    }
+}
+
 /// What every command is given: the edge of the process, read once.
 pub struct Context {
     pub global: Global,
