@@ -12,10 +12,13 @@ fn main() -> ExitCode {
         env: std::env::vars().collect(),
         global: cli.global,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    // What is timed must not wait for one thread to wake another.
+    let mut runtime = if cli.command.is_timed() {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&context, &error.into()),
     };

@@ -174,6 +174,7 @@ impl Baseline {
                     before: before.clone(),
                     after,
                     repeatable: !crate::sql::is_limited(&query.sql),
+                    thresholds: None,
                 }),
             }
         }

@@ -1,15 +1,17 @@
 //! Runs queries on one side and keeps what they did.
 
+use super::processor::Queue;
 use crate::db::{
     Error, Execution, Explain, Limits, Prepared, Result, Session, Target, draw_of, explain,
 };
 use crate::model::{Query, Samples};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One side of a benchmark: a connection, and each query's statement and samples.
 pub(super) struct Side {
     target: Target,
     session: Session,
+    queue: Option<Queue>,
     /// Connections so far.
     epoch: usize,
     limits: Limits,
@@ -34,9 +36,11 @@ pub(super) struct Track {
 
 impl Side {
     pub(super) async fn open(target: &Target, queries: usize, limits: Limits) -> Result<Self> {
+        let (session, queue) = connect(target).await?;
         Ok(Self {
             target: target.clone(),
-            session: Session::connect(target, "bench").await?,
+            session,
+            queue,
             epoch: 1,
             limits,
             tracks: std::iter::repeat_with(Track::default)
@@ -48,7 +52,7 @@ impl Side {
     /// Goes on with a new backend, on another processor and at other addresses perhaps: what one backend has by luck
     /// is not taken for what the side has.
     pub(super) async fn reconnect(&mut self) -> Result<()> {
-        self.session = Session::connect(&self.target, "bench").await?;
+        (self.session, self.queue) = connect(&self.target).await?;
         self.epoch += 1;
         for track in &mut self.tracks {
             track.prepared = None;
@@ -85,12 +89,20 @@ impl Side {
         let (plan, _) = self.within(query, planned).await?;
         track.samples.plan = Some(plan.shape());
         track.samples.cost = Some(plan.total_cost);
-        let ran = explain(&self.session, query, 0, Explain::Measure);
+        let ran = async {
+            let begun = self.queue.as_ref().and_then(Queue::read);
+            let plan = explain(&self.session, query, 0, Explain::Measure).await?;
+            let ended = self.queue.as_ref().and_then(Queue::read);
+            let taken = begun.zip(ended).map(|(b, e)| b.taken(e, Duration::MAX));
+            Ok((plan, taken.unwrap_or_default()))
+        };
         match self.within(query, ran).await {
-            Ok((plan, _)) => {
+            Ok(((plan, taken), _)) => {
                 track.samples.buffers = plan.buffers();
                 track.samples.rows_removed = plan.rows_removed();
-                track.estimate_ms = plan.execution_ms.unwrap_or_default();
+                let taken_ms = taken.as_secs_f64() * 1e3;
+                let took_ms = plan.execution_ms.unwrap_or_default();
+                track.estimate_ms = (took_ms - taken_ms).max(took_ms / 10.0);
             }
             Err(error) if error.is(CUT_OFF) => {
                 track.samples.timeouts += 1;
@@ -162,18 +174,27 @@ impl Side {
         let Some(prepared) = &track.prepared else {
             return Ok(());
         };
-        let run = self
-            .session
-            .run_query(query, prepared, draw_of(query, draw), first_time);
+        let run = async {
+            let begun = self.queue.as_ref().and_then(Queue::read);
+            let values = draw_of(query, draw);
+            let done = self
+                .session
+                .run_query(query, prepared, values, first_time)
+                .await?;
+            let ended = self.queue.as_ref().and_then(Queue::read);
+            let taken = begun.zip(ended).map(|(b, e)| b.taken(e, done.elapsed));
+            Ok((done, taken.unwrap_or_default()))
+        };
         match self.within(query, run).await {
-            Ok((done, setup)) => {
+            Ok(((done, taken), setup)) => {
                 if first_time && track.samples.rows.len() == draw {
                     track.samples.rows.push(done.rows);
                     track.samples.digests.push(done.digest.unwrap_or_default());
                 }
                 if timed {
-                    let ns = u64::try_from(done.elapsed.as_nanos()).unwrap_or(u64::MAX);
-                    track.samples.latencies_ns.push(ns);
+                    let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                    track.samples.latencies_ns.push(ns(done.elapsed));
+                    track.samples.taken_ns.push(ns(taken));
                     track.samples.setup_ns.push(setup);
                     let draw = draw % query.draws.len().max(1);
                     track
@@ -261,6 +282,22 @@ impl Track {
         let timeouts = usize::try_from(self.samples.timeouts).unwrap_or(usize::MAX);
         self.samples.latencies_ns.len().saturating_add(timeouts)
     }
+}
+
+async fn connect(target: &Target) -> Result<(Session, Option<Queue>)> {
+    let session = Session::connect(target, "bench").await?;
+    let pid = session
+        .texts(
+            "ask a backend for its number",
+            "select pg_backend_pid()::text",
+        )
+        .await?;
+    let queue = pid
+        .concat()
+        .parse()
+        .ok()
+        .and_then(|pid| Queue::of(target, pid));
+    Ok((session, queue))
 }
 
 /// SQLSTATE of a statement ended by `statement_timeout`.

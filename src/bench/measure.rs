@@ -1,9 +1,10 @@
 //! How often to run what, and in which order.
 
-use super::comparison::{Gate, Measured, compare};
+use super::comparison::{Measured, is_settled};
 use super::driver::{Side, Track};
+use super::gate::Gate;
 use crate::db::{Limits, Result, Target};
-use crate::model::{Query, Samples, Verdict, Workload};
+use crate::model::{Query, Samples, Workload};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
@@ -22,11 +23,11 @@ const OVERHEAD_MS: f64 = 1.0;
 /// Samples that a side is worth at any budget, where an execution takes no longer than so many milliseconds.
 const LEAST: [(f64, usize); 4] = [
     (10.0, 100),
-    (100.0, 30),
+    (100.0, 40),
     (HOPELESS_MS, 3),
     (f64::INFINITY, 2),
 ];
-/// A side that takes so many times as long as the other needs no precision: a handful of samples shows it.
+/// A long query that takes so many times as long as on the other side needs no precision: a handful of samples shows it.
 const FAR_APART: f64 = 3.0;
 const HANDFUL: usize = 5;
 /// More samples than this only when the verdict is open.
@@ -34,8 +35,8 @@ const ENOUGH: usize = 400;
 const MOST: usize = 4000;
 /// A query slower than this is run twice, others three times.
 const HOPELESS_MS: f64 = 5000.0;
-/// Executions of one side in a row.
-const BLOCK: usize = 5;
+/// Executions of one side in a row, where each takes no longer than so many milliseconds.
+const BLOCKS: [(f64, usize); 3] = [(5.0, 5), (LONG_MS, 2), (f64::INFINITY, 1)];
 /// Connections that each side has in turns within the budget.
 const EPOCHS: u32 = 16;
 /// A connection has to be worth its making.
@@ -80,6 +81,7 @@ pub async fn measure_pair(
             before,
             after,
             repeatable,
+            thresholds: None,
         })
         .collect())
 }
@@ -180,11 +182,7 @@ impl Goal {
         let each = |f: &dyn Fn(f64, bool) -> usize| {
             estimates
                 .iter()
-                .map(|ms| {
-                    ms.map_or(0, |ms| {
-                        f(ms, ms + OVERHEAD_MS > FAR_APART * (quickest + OVERHEAD_MS))
-                    })
-                })
+                .map(|ms| ms.map_or(0, |ms| f(ms, ms > LONG_MS && ms > FAR_APART * quickest)))
                 .collect::<Vec<_>>()
         };
         Self {
@@ -282,11 +280,10 @@ async fn visit(
             continue;
         };
         let missing = wanted.saturating_sub(track.count());
-        let block = if track.estimate_ms > LONG_MS {
-            1
-        } else {
-            BLOCK
-        };
+        let block = BLOCKS
+            .iter()
+            .find(|(ms, _)| track.estimate_ms <= *ms)
+            .map_or(1, |(_, executions)| *executions);
         if missing > 0 {
             side.block(at, query, missing.min(block)).await?;
             ran = true;
@@ -296,7 +293,7 @@ async fn visit(
     Ok(ran)
 }
 
-/// Doubles the goals of queries whose verdict is open or bad; whether there was one.
+/// Doubles the goals of queries whose verdict is open; whether there was one.
 fn reopen(sides: &[Side], queries: &[Query], goals: &mut [Goal], gate: Gate) -> bool {
     let [before, after] = sides else {
         return false;
@@ -309,8 +306,7 @@ fn reopen(sides: &[Side], queries: &[Query], goals: &mut [Goal], gate: Gate) -> 
         if !(b.runs() && a.runs()) || hopeless(b) || hopeless(a) {
             continue;
         }
-        let verdict = compare(&measured(query, b, a), &gate).verdict;
-        if matches!(verdict, Verdict::Inconclusive | Verdict::Slower) {
+        if !is_settled(&measured(query, b, a), &gate) {
             for wanted in &mut goal.wanted {
                 if *wanted < MOST {
                     *wanted *= 2;
@@ -334,6 +330,7 @@ fn measured(query: &Query, before: &Track, after: &Track) -> Measured {
         before: before.samples.clone(),
         after: after.samples.clone(),
         repeatable: true,
+        thresholds: None,
     }
 }
 

@@ -145,6 +145,7 @@ mod tests {
             ratios: crate::model::Ratios::default(),
             plan_changed: verdict == Verdict::Faster,
             verdict,
+            allowed: None,
             reasons: Vec::new(),
         }
     }

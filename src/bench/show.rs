@@ -1,6 +1,7 @@
 //! Comparisons become a report.
 
-use super::comparison::{Gate, Measured, compare};
+use super::comparison::{Measured, compare_all};
+use super::gate::Gate;
 use super::picture;
 use crate::model::{
     Block, Cell, Check, CheckResult, Comparison, Gap, Grid, Outcome, Report, Side, Tone, Verdict,
@@ -20,7 +21,7 @@ pub struct Judged {
 /// Compares all; `gated` is whether a slow query fails the run. Different answers always do.
 pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
     let mut gaps = Vec::new();
-    let mut comparisons = Vec::new();
+    let mut kept = Vec::new();
     for one in measured {
         if let (Some(before), Some(_)) = (&one.before.error, &one.after.error) {
             gaps.push(Gap {
@@ -39,8 +40,9 @@ pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
                 remedy: None,
             });
         }
-        comparisons.push(compare(one, gate));
+        kept.push(one);
     }
+    let mut comparisons = compare_all(&kept, gate);
     comparisons.sort_by(|a, b| {
         a.verdict
             .cmp(&b.verdict)
@@ -57,8 +59,12 @@ pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
 }
 
 fn outcome(comparisons: &[Comparison], gated: bool) -> Outcome {
-    let any = |of: &[Verdict]| comparisons.iter().any(|c| of.contains(&c.verdict));
-    if any(&[Verdict::Differs]) || gated && any(&[Verdict::Slower, Verdict::OverSlo]) {
+    let any = |of: &[Verdict]| {
+        let mut counted = comparisons.iter().filter(|c| c.allowed.is_none());
+        counted.any(|c| of.contains(&c.verdict))
+    };
+    let bad = [Verdict::Slower, Verdict::OverSlo, Verdict::Costlier];
+    if any(&[Verdict::Differs]) || gated && any(&bad) {
         Outcome::Fail
     } else if gated && (any(&[Verdict::Inconclusive]) || comparisons.is_empty()) {
         Outcome::Inconclusive
@@ -96,13 +102,18 @@ fn checks(judged: &Judged) -> Vec<Check> {
         name: c.query.clone(),
         result: match c.verdict {
             Verdict::Same | Verdict::Faster => CheckResult::Passed,
-            Verdict::Slower | Verdict::OverSlo if !judged.gated => CheckResult::Passed,
+            Verdict::Slower | Verdict::OverSlo | Verdict::Costlier
+                if !judged.gated || c.allowed.is_some() =>
+            {
+                CheckResult::Passed
+            }
+            Verdict::Differs if c.allowed.is_some() => CheckResult::Passed,
             Verdict::Inconclusive => CheckResult::Skipped(format!(
                 "too noisy to tell: p95 {} before, {} after",
                 p95(&c.before),
                 p95(&c.after)
             )),
-            Verdict::Differs | Verdict::Slower | Verdict::OverSlo => {
+            Verdict::Differs | Verdict::Slower | Verdict::OverSlo | Verdict::Costlier => {
                 let (word, _) = word(c.verdict);
                 let times = format!(
                     "{word}: p95 {} before, {} after",
@@ -163,6 +174,7 @@ pub(super) fn word(verdict: Verdict) -> (&'static str, Tone) {
         Verdict::Differs => ("DIFFERS", Tone::Bad),
         Verdict::Slower => ("slower", Tone::Bad),
         Verdict::OverSlo => ("over SLO", Tone::Bad),
+        Verdict::Costlier => ("costlier", Tone::Bad),
         Verdict::Inconclusive => ("unclear", Tone::Warn),
         Verdict::Same => ("same", Tone::Dim),
         Verdict::Faster => ("faster", Tone::Good),
@@ -238,6 +250,7 @@ pub fn summary(comparisons: &[Comparison]) -> String {
         (Verdict::Differs, "with different answers"),
         (Verdict::Slower, "slower"),
         (Verdict::OverSlo, "over the SLO"),
+        (Verdict::Costlier, "costlier"),
         (Verdict::Inconclusive, "unclear"),
         (Verdict::Same, "the same"),
         (Verdict::Faster, "faster"),

@@ -78,16 +78,16 @@ pub enum Other {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
-    match args.other {
-        Some(Other::Record(args)) => return record::run(args, context).await,
-        Some(Other::Export(args)) => return export::run(args, context).await,
-        None => {}
-    }
     if matches!(context.global.format.as_str(), "junit" | "github") && !args.after {
         bail!(
             "--format {} shows comparisons: `bench --before` alone only records",
             context.global.format
         );
+    }
+    match args.other {
+        Some(Other::Record(args)) => return record::run(args, context).await,
+        Some(Other::Export(args)) => return export::run(args, context).await,
+        None => {}
     }
     let settings = context.settings()?;
     let mut file = context.workload(args.workload.as_deref())?;

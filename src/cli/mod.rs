@@ -63,7 +63,7 @@ pub struct Global {
     /// No progress on standard error
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// No colours
+    /// No colours. Where the locale is C or POSIX, tables keep to ASCII as well
     #[arg(long, global = true)]
     pub no_color: bool,
 }
@@ -93,6 +93,13 @@ pub enum Command {
     Seed(seed::Args),
     Bench(bench::Args),
     Verify(verify::Args),
+}
+
+impl Command {
+    /// Whether the command measures latencies.
+    pub fn is_timed(&self) -> bool {
+        matches!(self, Self::Bench(_))
+    }
 }
 
 /// What every command is given: the edge of the process, read once.

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 pub struct Samples {
     /// Every latency in nanoseconds, in the order they were taken.
     pub latencies_ns: Vec<u64>,
+    /// How much of each of them other processes had, while the backend or the client stood ready to run; empty or 0 where
+    /// that is not known.
+    #[serde(default)]
+    pub taken_ns: Vec<u64>,
     /// How many of them belong to each block of consecutive executions, in order. Blocks of the two sides of a
     /// comparison alternate.
     #[serde(default)]
@@ -39,6 +43,18 @@ pub struct Samples {
     pub error: Option<String>,
 }
 
+impl Samples {
+    /// The latencies in milliseconds without what other processes had of them: what is compared.
+    pub fn own_ms(&self) -> impl Iterator<Item = f64> {
+        let taken = self.taken_ns.iter().copied().chain(std::iter::repeat(0));
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a latency")]
+        self.latencies_ns
+            .iter()
+            .zip(taken)
+            .map(|(ns, taken)| ns.saturating_sub(taken) as f64 / 1e6)
+    }
+}
+
 /// One query before and after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
@@ -55,6 +71,9 @@ pub struct Comparison {
     pub ratios: Ratios,
     pub plan_changed: bool,
     pub verdict: Verdict,
+    /// Why the gate lets a bad verdict pass, from the configuration.
+    #[serde(default)]
+    pub allowed: Option<String>,
     /// Why the verdict is what it is, for gates that failed.
     pub reasons: Vec<String>,
 }
@@ -98,6 +117,9 @@ pub struct Side {
     pub rows_removed: Option<f64>,
     pub cost: Option<f64>,
     pub plan: Option<String>,
+    /// The share of the waiting that other processes of the machine caused; it is not in the latencies here.
+    #[serde(default)]
+    pub taken: f64,
     /// Median of BEGIN, limits, claims and role together; not in the latencies.
     #[serde(default)]
     pub setup_ms: f64,
@@ -114,7 +136,39 @@ pub enum Verdict {
     Slower,
     /// Not slower, but over its SLO.
     OverSlo,
+    /// Not slower in time, but it reads more buffers than the gate allows, or has another plan where none may change.
+    Costlier,
     Inconclusive,
     Same,
     Faster,
+}
+
+/// What the gate asks of one query, next to its target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Thresholds {
+    /// How much longer p95 may become, in percent.
+    pub p95_percent: f64,
+    /// How many more shared buffers an execution may touch, in percent; `None` where that is nobody's concern.
+    pub buffers_percent: Option<f64>,
+    pub plan_change: PlanChange,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            p95_percent: 10.0,
+            buffers_percent: None,
+            plan_change: PlanChange::Ignore,
+        }
+    }
+}
+
+/// What another plan is to the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanChange {
+    Fail,
+    Warn,
+    #[default]
+    Ignore,
 }

@@ -22,7 +22,11 @@ pub fn for_pgbench(sql: &str, name: &dyn Fn(u32) -> String) -> Option<String> {
             _ => out.push_str(text),
         }
         // `[1:n]` comes as three tokens.
-        if text == ":" && sql.get(end..)?.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
+        if text == ":"
+            && sql
+                .get(end..)?
+                .starts_with(|c: char| c.is_alphanumeric() || c == '_')
+        {
             return None;
         }
         at = end;

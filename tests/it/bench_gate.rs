@@ -122,11 +122,13 @@ async fn error_rates() {
             continue;
         }
         let mut counts = Counts::default();
+        println!("{}", setting.name);
         for run in 0..runs {
             let start = Instant::now();
             let slowed = (setting.slower > 0.0).then(|| run % TARGETS.len());
             let (measured, judged) = one(&target, &setting, slowed, costs, seconds).await;
             counts.add(slowed, &judged, start.elapsed());
+            println!("  run {run} took {:.0} s", start.elapsed().as_secs_f64());
             if let Some(folder) = &keep {
                 let text = serde_json::to_string(&measured).unwrap();
                 std::fs::write(format!("{folder}/{}-{run}.json", setting.name), text).unwrap();

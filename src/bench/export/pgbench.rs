@@ -85,9 +85,16 @@ fn script(task: &Task<'_>, number: usize) -> Option<String> {
             let json = serde_json::json!(settings).to_string();
             first.push(keep(&format!("settings_{number}"), &literal(&json)));
             for at in 0..query.types.len() {
-                let values: Vec<_> = query.draws.iter().filter_map(|d| d.get(at)?.clone()).collect();
+                let values: Vec<_> = query
+                    .draws
+                    .iter()
+                    .filter_map(|d| d.get(at)?.clone())
+                    .collect();
                 let json = serde_json::json!(values).to_string();
-                first.push(keep(&format!("values_{number}_{}", at + 1), &literal(&json)));
+                first.push(keep(
+                    &format!("values_{number}_{}", at + 1),
+                    &literal(&json),
+                ));
             }
         }
         None => drawing(task, number, &mut first),
@@ -105,9 +112,16 @@ fn script(task: &Task<'_>, number: usize) -> Option<String> {
              select v ->> (:d{at}::int % jsonb_array_length(v)) as p{at} from (select current_setting('dbtune.values_{number}_{at}')::jsonb as v) s \\gset"
         );
     }
-    let types: Vec<&str> = task.query.params.iter().map(|p| p.type_name.as_str()).collect();
+    let types: Vec<&str> = task
+        .query
+        .params
+        .iter()
+        .map(|p| p.type_name.as_str())
+        .collect();
     let variable = |n: u32| {
-        let kind = usize::try_from(n).ok().and_then(|n| types.get(n.checked_sub(1)?));
+        let kind = usize::try_from(n)
+            .ok()
+            .and_then(|n| types.get(n.checked_sub(1)?));
         format!(":p{n}::{}", kind.unwrap_or(&"text"))
     };
     let _ = writeln!(
@@ -127,7 +141,10 @@ fn drawing(task: &Task<'_>, number: usize, first: &mut Vec<String>) {
     let mut fields = vec![];
     for (name, text) in persona.settings.iter().chain(&query.settings) {
         let value = template(&Value::String(text.clone()));
-        fields.push(format!("{}, ({value}) #>> '{{}}'", literal(name).trim_start()));
+        fields.push(format!(
+            "{}, ({value}) #>> '{{}}'",
+            literal(name).trim_start()
+        ));
     }
     if !persona.claims.is_empty() {
         let claims = persona.claims.clone().into_iter().collect();
@@ -256,7 +273,10 @@ mod tests {
         let names: Vec<_> = found.files.iter().map(|(n, _)| n.as_str()).collect();
         assert_eq!(names, ["01_find.p.sql", "run.sh"]);
         let text = &found.files[0].1;
-        assert!(text.contains("where a = :p1::integer;\nrollback;"), "{text}");
+        assert!(
+            text.contains("where a = :p1::integer;\nrollback;"),
+            "{text}"
+        );
         let drawn = Workload {
             personas: Vec::new(),
             queries: vec![Query {
@@ -267,7 +287,10 @@ mod tests {
             }],
         };
         let text = scripts(&file, Some(&drawn)).files[0].1.clone();
-        assert!(text.contains("4711") && !text.contains("select a from t"), "{text}");
+        assert!(
+            text.contains("4711") && !text.contains("select a from t"),
+            "{text}"
+        );
     }
 
     use crate::model::Query;
