@@ -8,10 +8,10 @@ use std::io::{self, Write};
 /// Units of one drawing.
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 190.0;
-const LEFT: f64 = 44.0;
+const LEFT: f64 = 48.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 36.0;
+const BOTTOM: f64 = 40.0;
 
 pub(super) fn render(curves: &Curves, out: &mut dyn Write) -> io::Result<()> {
     if curves.lines.is_empty() {
@@ -92,15 +92,15 @@ fn frame(axis: &Axis, unit: &str, out: &mut dyn Write) -> io::Result<()> {
             writeln!(
                 out,
                 "<text class=\"axis\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
-                HEIGHT - BOTTOM + 14.0
+                HEIGHT - BOTTOM + 16.0
             )?;
-            free = x + 30.0;
+            free = x + 36.0;
         }
     }
     writeln!(
         out,
         "<text class=\"axis\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">latency in {} (logarithmic)</text>\
-         <text class=\"axis\" transform=\"translate(11 {:.1}) rotate(-90)\" text-anchor=\"middle\">% of calls</text>",
+         <text class=\"axis\" transform=\"translate(13 {:.1}) rotate(-90)\" text-anchor=\"middle\">% of calls</text>",
         f64::midpoint(LEFT, WIDTH - RIGHT),
         HEIGHT - 4.0,
         text(unit),

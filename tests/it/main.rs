@@ -18,6 +18,7 @@ mod audit_run;
 mod audit_snapshot;
 mod audit_speed;
 mod bench_gate;
+mod bench_page;
 mod benching;
 mod ci_example;
 mod commands;
