@@ -198,16 +198,12 @@ fn same_names(statements: &mut [Recorded]) {
     for one in statements {
         if !taken.insert(one.name.clone()) {
             let base = format!("{}_{}", one.name, one.role);
-            let name = (1..)
-                .map(|n| {
-                    if n == 1 {
-                        base.clone()
-                    } else {
-                        format!("{base}_{n}")
-                    }
-                })
-                .find(|name| !taken.contains(name))
-                .unwrap_or(base);
+            let mut name = base.clone();
+            let mut number = 1;
+            while taken.contains(&name) {
+                number += 1;
+                name = format!("{base}_{number}");
+            }
             taken.insert(name.clone());
             one.name = name;
         }

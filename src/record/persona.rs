@@ -4,7 +4,7 @@ use super::choose::{Recorded, is_guarded};
 use super::claim::{CLAIMS, Claim};
 use super::scan::{Place, Ties, scan};
 use super::yaml::Noted;
-use crate::model::{Catalog, Name, PersonaSpec};
+use crate::model::{Catalog, Name, PersonaSpec, Table};
 use crate::sql::quote;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,12 +60,12 @@ const SIZES: [Size; 3] = [
     },
     Size {
         word: "median",
-        about: "in the middle",
+        about: "with a median number of rows",
         pick: "order by n, who offset (select count(*) / 2 from sized) limit 1",
     },
     Size {
         word: "biggest",
-        about: "with the most rows: p95 belongs to them",
+        about: "with the most rows, to whom p95 belongs",
         pick: "order by n desc, who limit 1",
     },
 ];
@@ -132,7 +132,7 @@ struct Sized {
 impl Sized {
     /// By the largest table.
     fn best(ties: &Ties, tables: &BTreeSet<&Name>, catalog: &Catalog) -> Option<Self> {
-        let rows = |name: &Name| catalog.table(name).map_or(0.0, |t| t.row_estimate());
+        let rows = |name: &Name| catalog.table(name).map_or(0.0, Table::row_estimate);
         let mut found: Vec<Self> = Vec::new();
         for (claim, places) in &ties.equal {
             for who in places {
@@ -333,7 +333,7 @@ fn of_size(
         size.pick
     );
     let about = format!(
-        "Somebody {}, counted in {}.",
+        "Somebody {}, as {} has them.",
         size.about,
         quote::name(&sized.guarded)
     );
@@ -356,7 +356,7 @@ fn beside(claim: &Claim, ties: &Ties, sized: &Sized, catalog: &Catalog) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Column, Command, Policy, Table};
+    use crate::model::{Column, Command, Policy};
 
     fn catalog(using: &str) -> Catalog {
         let mut catalog = super::super::claim::tests::catalog();

@@ -15,15 +15,13 @@ pub(super) struct Axis {
 
 impl Axis {
     /// Holds every value; not finite ones do not count.
-    pub(super) fn over(values: impl Iterator<Item = f64> + Clone, left: f64, right: f64) -> Self {
-        let logs = || {
-            values
-                .clone()
-                .filter(|v| v.is_finite())
-                .map(|v| v.max(LEAST).log10())
-        };
-        let low = logs().fold(f64::INFINITY, f64::min);
-        let high = logs().fold(f64::NEG_INFINITY, f64::max);
+    pub(super) fn over(values: impl Iterator<Item = f64>, left: f64, right: f64) -> Self {
+        let (low, high) = values
+            .filter(|v| v.is_finite())
+            .map(|v| v.max(LEAST).log10())
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| {
+                (low.min(log), high.max(log))
+            });
         if low > high {
             return Self {
                 low: 0.0,

@@ -25,22 +25,19 @@ pub fn script(file: &WorkloadFile, drawn: Option<&Workload>) -> String {
                 "role": crate::sql::quote::ident(&persona.role),
                 "sql": query.sql,
             });
-            let more = match task.drawn {
-                Some(drawn) => {
-                    let mut settings = drawn.persona.settings.clone();
-                    settings.extend(drawn.settings.clone());
-                    json!({ "values": { "settings": settings, "draws": drawn.draws } })
-                }
-                None => {
-                    let mut settings = persona.settings.clone();
-                    settings.extend(query.settings.clone());
-                    json!({
-                        "sample": persona.sample,
-                        "claims": persona.claims,
-                        "settings": settings,
-                        "params": params,
-                    })
-                }
+            let more = if let Some(drawn) = task.drawn {
+                let mut settings = drawn.persona.settings.clone();
+                settings.extend(drawn.settings.clone());
+                json!({ "values": { "settings": settings, "draws": drawn.draws } })
+            } else {
+                let mut settings = persona.settings.clone();
+                settings.extend(query.settings.clone());
+                json!({
+                    "sample": persona.sample,
+                    "claims": persona.claims,
+                    "settings": settings,
+                    "params": params,
+                })
             };
             if let (Some(out), Value::Object(more)) = (out.as_object_mut(), more) {
                 out.extend(more);

@@ -264,8 +264,14 @@ impl Maker<'_> {
         let value = Noted {
             value: spec,
             notes: vec![format!(
-                "{} calls, {:.1} ms in all",
-                statement.calls, statement.total_ms
+                "{} {}, {:.1} ms in all",
+                statement.calls,
+                if statement.calls == 1 {
+                    "call"
+                } else {
+                    "calls"
+                },
+                statement.total_ms
             )],
         };
         Ok((value, notes))

@@ -10,14 +10,16 @@ pub(super) fn records(
 ) -> io::Result<()> {
     let mut record = Vec::new();
     let mut line = Vec::new();
+    let mut quoted = false;
     loop {
         line.clear();
         if from.read_until(b'\n', &mut line)? == 0 {
             break;
         }
         record.extend_from_slice(&line);
-        // Inside quotes a newline belongs to the field.
-        if record.iter().filter(|b| **b == b'"').count() % 2 == 0 {
+        // Inside quotes a newline belongs to the field; a doubled quote changes nothing.
+        quoted = line.iter().fold(quoted, |q, b| q ^ (*b == b'"'));
+        if !quoted {
             take(parse(&String::from_utf8_lossy(&record)));
             record.clear();
         }

@@ -17,14 +17,13 @@ pub(super) fn logged(message: &str, detail: &str) -> Option<Logged> {
     let rest = message.strip_prefix("duration: ")?;
     let (duration, rest) = rest.split_once(" ms")?;
     let rest = rest.trim_start();
-    let text = match rest.strip_prefix("statement: ") {
-        Some(text) => text,
-        None => {
-            let named = rest
-                .strip_prefix("execute fetch from ")
-                .or_else(|| rest.strip_prefix("execute "))?;
-            named.split_once(": ")?.1
-        }
+    let text = if let Some(text) = rest.strip_prefix("statement: ") {
+        text
+    } else {
+        let named = rest
+            .strip_prefix("execute fetch from ")
+            .or_else(|| rest.strip_prefix("execute "))?;
+        named.split_once(": ")?.1
     };
     let (parameters, complete) = parameters(detail);
     Some(Logged {

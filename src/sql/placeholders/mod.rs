@@ -52,6 +52,8 @@ pub fn placeholders(sql: &str, catalog: &Catalog) -> Result<BTreeMap<u32, Vec<Pl
         catalog,
         scopes: Vec::new(),
         found: BTreeMap::new(),
+        returned: false,
+        derived: false,
     };
     walk.statement(&parse_statement(sql)?)?;
     Ok(walk.found)
@@ -62,6 +64,10 @@ struct Walk<'a> {
     /// Alias and table of the relations in sight, the innermost scope last; `None` for what is no table.
     scopes: Vec<Vec<(String, Option<Name>)>>,
     found: BTreeMap<u32, Vec<Place>>,
+    /// In the columns of a result, outside of its sub-selects.
+    returned: bool,
+    /// In a sub-select of FROM, whose columns are worked on.
+    derived: bool,
 }
 
 impl Walk<'_> {
@@ -107,13 +113,22 @@ impl Walk<'_> {
         for item in &select.from_clause {
             self.from(item)?;
         }
+        let (returned, derived) = (self.returned, self.derived);
+        self.returned = !derived;
         for target in &select.target_list {
             if let Some(NodeEnum::ResTarget(target)) = &target.node
                 && let Some(value) = target.val.as_deref()
             {
-                self.value(value, || Place::Returned)?;
+                self.value(value, || {
+                    if derived {
+                        Place::Inside("a sub-select in FROM".to_owned())
+                    } else {
+                        Place::Returned
+                    }
+                })?;
             }
         }
+        self.returned = false;
         self.maybe(select.where_clause.as_deref())?;
         self.opaque(select.having_clause.as_deref(), "HAVING")?;
         for list in [
@@ -134,6 +149,7 @@ impl Walk<'_> {
         if let Some(offset) = select.limit_offset.as_deref() {
             self.value(offset, || Place::Offset)?;
         }
+        self.returned = returned;
         Ok(())
     }
 
@@ -279,7 +295,9 @@ impl Walk<'_> {
             }
             Some(NodeEnum::RangeSubselect(sub)) => {
                 if let Some(query) = sub.subquery.as_ref().and_then(|q| q.node.as_ref()) {
+                    let around = std::mem::replace(&mut self.derived, true);
                     self.statement(query)?;
+                    self.derived = around;
                 }
                 let alias = sub.alias.as_ref().map(|a| a.aliasname.clone());
                 if let Some(scope) = self.scopes.last_mut() {
@@ -332,8 +350,14 @@ impl Walk<'_> {
 
     fn maybe(&mut self, node: Option<&Node>) -> Result<(), Unreadable> {
         let Some(node) = node else { return Ok(()) };
+        if self.returned && passes_through(node) {
+            for part in parts(node).unwrap_or_default() {
+                self.value(&part, || Place::Returned)?;
+            }
+            return Ok(());
+        }
         let what = match &node.node {
-            Some(NodeEnum::AExpr(e)) if self.comparison(e)? => return Ok(()),
+            Some(NodeEnum::AExpr(e)) if self.comparison(e) => return Ok(()),
             Some(NodeEnum::AExpr(e)) => {
                 let operator = names(&e.name).last().copied().unwrap_or_default();
                 format!("the operator {operator}")
@@ -372,6 +396,15 @@ fn named(table: Option<Name>) -> (String, Option<Name>) {
         table.as_ref().map(|t| t.name.clone()).unwrap_or_default(),
         table,
     )
+}
+
+/// COALESCE and NULLIF: their arguments are returned or not.
+fn passes_through(node: &Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::CoalesceExpr(_)) => true,
+        Some(NodeEnum::AExpr(e)) => e.kind() == AExprKind::AexprNullif,
+        _ => false,
+    }
 }
 
 /// The number of a placeholder, possibly cast.
