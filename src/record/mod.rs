@@ -5,6 +5,7 @@
 
 mod choose;
 mod claim;
+mod draft;
 mod generator;
 mod literal;
 pub mod log;

@@ -2,12 +2,13 @@
 
 use super::choose::{Recorded, is_guarded};
 use super::claim::{CLAIMS, Claim};
+use super::draft::Draft;
 use super::scan::{Place, Ties, scan};
 use super::yaml::Noted;
 use crate::model::{Catalog, Name, PersonaSpec, Table};
 use crate::sql::quote;
-use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The personas of one role.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -178,95 +179,6 @@ impl Sized {
                 )
             }
         }
-    }
-}
-
-/// Claims and settings of a persona while they are put together.
-#[derive(Default)]
-struct Draft {
-    claims: Map<String, Value>,
-    settings: BTreeMap<String, String>,
-    /// Columns of the sample beside the first.
-    columns: Vec<String>,
-    notes: Vec<String>,
-}
-
-impl Draft {
-    fn put(&mut self, claim: &Claim, value: &str) {
-        if claim.path.is_empty() {
-            self.settings
-                .insert(claim.setting.clone(), value.to_owned());
-            return;
-        }
-        if claim.setting == CLAIMS {
-            put_at(&mut self.claims, &claim.path, value);
-            return;
-        }
-        let text = self.settings.entry(claim.setting.clone()).or_default();
-        let mut fields = serde_json::from_str(text).unwrap_or_default();
-        put_at(&mut fields, &claim.path, value);
-        *text = Value::Object(fields).to_string();
-    }
-
-    /// A claim that the sample does not draw: a literal of the policies where they name one.
-    fn put_other(&mut self, claim: &Claim, ties: &Ties) {
-        let named = describe(claim);
-        let literals = ties.literals.get(claim);
-        match literals.and_then(|l| l.first()) {
-            Some(first) => {
-                self.put(claim, first);
-                let all: Vec<&str> = literals
-                    .into_iter()
-                    .flatten()
-                    .map(String::as_str)
-                    .collect();
-                self.notes.push(format!(
-                    "{named}: the policies ask for one of {}; the first is taken.",
-                    all.join(", ")
-                ));
-            }
-            None => self.notes.push(format!(
-                "{named}: the policies read it, and nothing says where its values are. Set it here, or draw it in `sample:`."
-            )),
-        }
-    }
-
-    fn spec(self, role: &str, about: String, sample: Option<String>) -> Noted<PersonaSpec> {
-        Noted {
-            value: PersonaSpec {
-                role: role.to_owned(),
-                claims: self.claims.into_iter().collect(),
-                settings: self.settings,
-                sample,
-                about: Some(about),
-            },
-            notes: self.notes,
-        }
-    }
-}
-
-fn put_at(fields: &mut Map<String, Value>, path: &[String], value: &str) {
-    match path {
-        [] => {}
-        [last] => {
-            fields.insert(last.clone(), Value::String(value.to_owned()));
-        }
-        [first, rest @ ..] => {
-            let inner = fields
-                .entry(first.clone())
-                .or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(inner) = inner {
-                put_at(inner, rest, value);
-            }
-        }
-    }
-}
-
-fn describe(claim: &Claim) -> String {
-    if claim.path.is_empty() {
-        format!("Setting {}", claim.setting)
-    } else {
-        format!("Claim {}", claim.path.join("."))
     }
 }
 

@@ -132,7 +132,6 @@ impl Walk<'_> {
                     sub.kind,
                     ScopeKind::Array | ScopeKind::In | ScopeKind::Value
                 )
-                && !sub.select.from.is_empty()
             {
                 self.member(one, &sub.select);
             }

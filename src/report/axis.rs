@@ -32,7 +32,7 @@ impl Axis {
         }
         Self {
             low: below(low),
-            high: above(high).max(below(low) + 0.3),
+            high: above(high.max(below(low) + 0.05)),
             left,
             right,
         }
