@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_FLAGS := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-versions lint doc docs bench bench-apply bench-audit bench-gate test-sqlx-cli
+.PHONY: help deps build demo test test-versions lint doc docs side-by-side bench bench-apply bench-audit bench-gate test-sqlx-cli
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target about; do \
@@ -40,6 +40,9 @@ doc: deps
 docs: deps ## generate docs/*.md and the crate documentation anew
 	DBTUNE_UPDATE_DOCS=1 cargo test --test it $(CARGO_FLAGS) docs::
 	$(MAKE) doc
+
+side-by-side: deps ## splinter (SPLINTER_SQL=…), pgrls and dbtune over the same databases
+	scripts/side-by-side.sh
 
 bench: deps ## benchmarks of dbtune's own hot paths
 	cargo bench --bench hot_paths $(CARGO_FLAGS)

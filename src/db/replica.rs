@@ -105,7 +105,7 @@ async fn identify(session: &Session) -> Result<Identity> {
 
 /// Use of one table or index.
 struct Scans {
-    scans: i64,
+    number: i64,
     rows: i64,
     last: Option<DateTime<Utc>>,
 }
@@ -128,7 +128,7 @@ async fn merge_scans(replica: &Session, catalog: &mut Catalog, certain: bool) ->
     for row in query(replica, DOING, &sql).await? {
         let name = Name::new(get::<&str>(&row, "schema")?, get::<&str>(&row, "name")?);
         let scans = Scans {
-            scans: get(&row, "scans")?,
+            number: get(&row, "scans")?,
             rows: get(&row, "rows")?,
             last: get(&row, "last_scan")?,
         };
@@ -144,14 +144,14 @@ async fn merge_scans(replica: &Session, catalog: &mut Catalog, certain: bool) ->
                     ),
                 ));
             }
-            table.activity.seq_scans += scans.scans;
+            table.activity.seq_scans += scans.number;
             table.activity.seq_rows += scans.rows;
         }
         for index in &mut table.indexes {
             if let Some((_, scans)) = found.get(&index.oid) {
-                index.scans += scans.scans;
+                index.scans += scans.number;
                 index.last_scan = index.last_scan.max(scans.last);
-                table.activity.idx_scans += scans.scans;
+                table.activity.idx_scans += scans.number;
             }
         }
     }
@@ -196,12 +196,11 @@ fn merge(into: &mut Statements, from: Statements) {
         .collect();
     for statement in from.statements {
         let at = places.get(&key(&statement)).copied();
-        match at.and_then(|at| into.statements.get_mut(at)) {
-            Some(known) => add(known, statement),
-            None => {
-                places.insert(key(&statement), into.statements.len());
-                into.statements.push(statement);
-            }
+        if let Some(known) = at.and_then(|at| into.statements.get_mut(at)) {
+            add(known, statement);
+        } else {
+            places.insert(key(&statement), into.statements.len());
+            into.statements.push(statement);
         }
     }
     into.statements.sort_by(|a, b| {
@@ -231,6 +230,7 @@ fn add(to: &mut Statement, more: Statement) {
     to.shared_hit += more.shared_hit;
     to.shared_read += more.shared_read;
     to.temp_blocks += more.temp_blocks;
+    to.temp_written += more.temp_written;
     to.wal_bytes += more.wal_bytes;
     to.since = to.since.max(more.since);
     to.text = to.text.take().or(more.text);
@@ -240,6 +240,7 @@ fn add(to: &mut Statement, more: Statement) {
 mod tests {
     use super::*;
 
+    #[expect(clippy::cast_precision_loss, reason = "a handful of calls")]
     fn statement(query_id: i64, times: &[f64]) -> Statement {
         let n = times.len() as f64;
         let total: f64 = times.iter().sum();

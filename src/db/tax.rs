@@ -114,13 +114,12 @@ async fn plan_all(
             failures.entry(why).or_default().insert(name.to_string());
             continue;
         }
-        let cost_without = match without.get(name) {
-            Some(known) => *known,
-            None => {
-                let cost = cost_without(session, catalog, name, table).await?;
-                without.insert(name, cost);
-                cost
-            }
+        let cost_without = if let Some(known) = without.get(name) {
+            *known
+        } else {
+            let cost = cost_without(session, catalog, name, table).await?;
+            without.insert(name, cost);
+            cost
         };
         match explain(session, name, Some(role)).await? {
             Ok(plan) => taxes.push(Tax {
@@ -195,7 +194,7 @@ async fn explain(
         quote::name(name)
     );
     let planned = match query(session, doing, &sql).await {
-        Ok(rows) => match rows.first().map(|row| get_json(row)) {
+        Ok(rows) => match rows.first().map(get_json) {
             Some(Ok(json)) => Plan::from_json(&json).map_err(|m| Error::new(doing, m)),
             Some(Err(error)) => Err(error),
             None => Err(Error::new(doing, "the server returned no plan")),

@@ -1,5 +1,5 @@
 use super::meaning::is_identity;
-use super::reach::{COMMANDS, is_anonymous, list};
+use super::reach::{COMMANDS, list};
 use super::{Category, Facts, PolicyFacts, Sink, rule};
 use crate::model::{Command, Severity};
 use crate::sql::expr::Expr;
@@ -39,6 +39,7 @@ rule! {
             "pgrls SEC008",
             "pgrls SEC011",
             "pgrls SEC028",
+            "pgrls SEC049",
             "pgrls SEC038",
             "pgrls SEC039",
             "splinter 0024_rls_policy_always_true",
@@ -85,10 +86,10 @@ fn report(facts: &Facts<'_>, policy: &PolicyFacts<'_>, open: &[Command], sink: &
         .filter(|c| *c != Command::Select)
         .collect();
     let writers = facts.reached(policy, &writing);
-    let by_anybody = writers.iter().any(|r| is_anonymous(r) || *r == "public");
+    let by_anybody = writers.iter().any(|r| facts.is_anonymous(r));
     let hidden = policy
         .quals()
-        .any(|(_, q)| !matches!(q.expr, Expr::Bool(_)));
+        .any(|(_, q)| !matches!(*q.expr, Expr::Bool(_)));
     let whose = policy.table.columns.iter().find(|c| is_identity(&c.name));
     let severity = if narrowed || roles.is_empty() {
         Severity::Note

@@ -1,4 +1,4 @@
-use super::reach::{is_anonymous, list};
+use super::reach::list;
 use super::{Category, Facts, PolicyFacts, Sink, rule};
 use crate::model::{Command, Severity};
 use crate::sql::expr::Expr;
@@ -47,7 +47,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             .roles
             .iter()
             .map(String::as_str)
-            .filter(|r| is_anonymous(r))
+            .filter(|r| *r != "public" && facts.is_anonymous(r))
             .collect();
         let commands: Vec<Command> = WRITING
             .into_iter()

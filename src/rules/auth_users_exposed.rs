@@ -34,7 +34,11 @@ rule! {
         summary: "a view hands out the accounts of the sign-in service",
         category: Category::Safety,
         severity: Severity::Error,
-        also: &["splinter 0002_auth_users_exposed", "pgrls SEC052"],
+        also: &[
+            "splinter 0002_auth_users_exposed",
+            "splinter 0010_security_definer_view",
+            "pgrls SEC052",
+        ],
         check: check,
     }
 }

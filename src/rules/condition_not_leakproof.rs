@@ -226,7 +226,7 @@ fn lost_index<'a>(facts: &Facts<'_>, table: &'a Table, test: &Tested) -> Option<
             };
             let same = match (&key.column, &key.expression) {
                 (Some(column), _) => test.column.as_ref() == Some(column),
-                (None, Some(text)) => access::shape(text).as_ref() == Some(&test.shape),
+                (None, Some(expression)) => access::shape(expression).as_ref() == Some(&test.shape),
                 (None, None) => false,
             };
             // An index on three values would not be used by anybody.

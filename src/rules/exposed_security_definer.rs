@@ -1,16 +1,16 @@
 use super::exposure::{self, Reach, Trust};
 use super::sink::Found;
-use super::{Category, Facts, PolicyFacts, Sink, rule, tested};
+use super::{Category, Facts, Sink, rule, tested};
 use crate::model::{Function, ObjectKind, Severity};
 use crate::sql::quote;
 use crate::sql::touches::Touches;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 rule! {
     /// ## What it finds
     /// A security-definer function that a role of the application may call, where its owner bypasses row-level security
-    /// altogether or the policies of a table that the body names. EXECUTE is everybody's unless revoked. Functions that
-    /// policies call are left out, since their roles must be able to call them, and so are trigger functions, which
+    /// altogether or the policies of a table that the body names. EXECUTE is everybody's unless revoked. A function that
+    /// a policy calls must be executable by the policy's roles: those are left out, and so are trigger functions, which
     /// nobody can call.
     ///
     /// ## Why it matters
@@ -48,25 +48,54 @@ rule! {
 }
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
-    let needed: BTreeSet<u32> = facts
-        .policies
-        .iter()
-        .flat_map(PolicyFacts::quals)
-        .flat_map(|(_, qual)| &qual.calls)
-        .flat_map(|call| facts.functions(call))
-        .map(|function| function.oid)
-        .collect();
+    let mut needed: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+    for policy in &facts.policies {
+        for call in policy.quals().flat_map(|(_, qual)| &qual.calls) {
+            for function in facts.functions(call) {
+                let roles = policy.policy.roles.iter().map(String::as_str);
+                needed.entry(function.oid).or_default().extend(roles);
+            }
+        }
+    }
     for function in &facts.catalog.functions {
         let ours = function.extension.is_none() && !exposure::platform(&function.name.schema);
         let callable = !matches!(function.returns.as_str(), "trigger" | "event_trigger");
-        if !function.security_definer || !ours || !callable || needed.contains(&function.oid) {
+        if !function.security_definer || !ours || !callable {
             continue;
         }
-        let reach = facts.exposure.of_function(function);
+        let mut reach = facts.exposure.of_function(function);
+        if let Some(roles) = needed.get(&function.oid) {
+            reach = beyond(facts, function, reach, roles);
+        }
         if !reach.is_empty() {
             judge(facts, function, &reach, sink);
         }
     }
+}
+
+/// Those of them whom no policy needs to call it for. PUBLIC stands for the outsiders that are left.
+fn beyond<'a>(
+    facts: &Facts<'a>,
+    function: &Function,
+    reach: Vec<Reach<'a>>,
+    needed: &BTreeSet<&str>,
+) -> Vec<Reach<'a>> {
+    let needs = |role: &str| {
+        let mut roles = needed.iter();
+        roles.any(|needed| *needed == "public" || facts.acts_as(role, needed))
+    };
+    let left = reach.into_iter().filter_map(|mut r| {
+        if r.role != "public" {
+            return (!needs(r.role)).then_some(r);
+        }
+        let others = facts.exposure.everybody(&function.name.schema);
+        r.trust = others
+            .filter(|(role, _)| !needs(role))
+            .map(|(_, trust)| trust)
+            .min()?;
+        (!needed.contains("public")).then_some(r)
+    });
+    left.collect()
 }
 
 fn judge(facts: &Facts<'_>, function: &Function, reach: &[Reach<'_>], sink: &mut Sink<'_>) {

@@ -89,7 +89,8 @@ fn report(
     };
     let sensitive = columns(&is_sensitive);
     let owned = columns(&|c| scoping.contains(c.name.as_str()) || tested::is_principal(&c.name));
-    let telling = !sensitive.is_empty() || !owned.is_empty();
+    // What waits in a queue is never meant for everybody.
+    let telling = !sensitive.is_empty() || !owned.is_empty() || name.schema == "pgmq";
     let severity = match exposure::least(reach) {
         Trust::Anonymous if writes || telling => Severity::Error,
         Trust::SignedIn if writes => Severity::Error,

@@ -144,6 +144,13 @@ impl<'a> Exposure<'a> {
         reach
     }
 
+    /// The outsiders that reach a schema with what PUBLIC holds.
+    pub(super) fn everybody(&self, schema: &str) -> impl Iterator<Item = (&'a str, Trust)> {
+        let there = |role: &&str| self.usable(role, schema) && self.gets_there(role, schema);
+        let outsiders = self.outsiders.iter().filter(move |(role, _)| there(role));
+        outsiders.map(|(role, trust)| (*role, *trust))
+    }
+
     /// Who may call the function, its owner aside.
     pub(super) fn of_function(&self, function: &'a Function) -> Vec<Reach<'a>> {
         let grants = function.executors.iter().map(|r| (r.as_str(), "EXECUTE"));
@@ -196,14 +203,15 @@ impl<'a> Exposure<'a> {
     /// A role without a login is used through the API alone.
     fn gets_there(&self, role: &str, schema: &str) -> bool {
         let login = self.catalog.roles.get(role).is_some_and(|r| r.login);
-        login
-            || self
-                .served
-                .as_ref()
-                .is_none_or(|list| list.contains(schema) || self.trust(role) == Some(Trust::Role))
+        // The queues' own API works with the rights of whoever calls it.
+        let on = |list: &BTreeSet<&str>| {
+            list.contains(schema) || schema == "pgmq" && list.contains("pgmq_public")
+        };
+        login || self.trust(role) == Some(Trust::Role) || self.served.as_ref().is_none_or(on)
     }
 
-    fn usable(&self, role: &str, schema: &str) -> bool {
+    /// Whether the role has USAGE on the schema; assumed of a schema that is not known.
+    pub(super) fn usable(&self, role: &str, schema: &str) -> bool {
         self.catalog.schemas.get(schema).is_none_or(|s| {
             let mut usage = s.usage.iter();
             usage.any(|granted| granted == "public" || self.acts_as(role, granted))

@@ -34,7 +34,7 @@ pub struct Facts<'a> {
     read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
     pub(super) visits: Visits<'a>,
     /// Read from the statements when a rule asks for it first.
-    traffic: std::cell::OnceCell<Option<Traffic<'a>>>,
+    traffic: std::sync::OnceLock<Option<Traffic<'a>>>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -115,7 +115,7 @@ impl<'a> Facts<'a> {
             folded,
             read_by_policies,
             visits: Visits::new(catalog, statements),
-            traffic: std::cell::OnceCell::new(),
+            traffic: std::sync::OnceLock::new(),
         }
     }
 

@@ -1,29 +1,21 @@
 //! What the expressions of policies mean: folded, and asked whether they depend on who asks.
 
-use super::{Facts, PolicyFacts};
+use super::{Facts, PolicyFacts, tested};
 use crate::model::{Function, Name};
 use crate::sql::expr::{Body, Call, Expr, How, SubSelect};
 use crate::sql::fold::{Meaning, Session, Value, fold};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names that columns holding a tenant or a user go by.
-const IDENTITIES: &[&str] = &[
+/// Further names of columns that hold a tenant: looser than those of a principal, since a finding needs more than a name.
+const TENANTS: &[&str] = &[
     "account",
-    "account_id",
     "client_id",
     "clinic_id",
     "company_id",
-    "created_by",
-    "customer_id",
     "group_id",
     "location_id",
     "member_id",
     "org",
-    "org_id",
-    "organisation_id",
-    "organization_id",
-    "owner",
-    "owner_id",
     "profile_id",
     "project_id",
     "shop_id",
@@ -31,14 +23,13 @@ const IDENTITIES: &[&str] = &[
     "store_id",
     "team_id",
     "tenant",
-    "tenant_id",
-    "user_id",
     "workspace_id",
 ];
 
 /// Whether a column of this name usually tells whose row it is.
 pub(super) fn is_identity(column: &str) -> bool {
-    IDENTITIES.contains(&column.to_lowercase().as_str())
+    let name = column.to_lowercase();
+    tested::is_principal(&name) || TENANTS.contains(&name.as_str())
 }
 
 type Named<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Function>>;
@@ -248,16 +239,16 @@ impl PolicyFacts<'_> {
     /// What rows that are written must satisfy: WITH CHECK, or USING where it stands for it.
     pub(super) fn written(&self) -> Option<&Expr> {
         use crate::model::Command::{All, Update};
-        let check = self.check.as_ref().map(|q| &q.expr);
+        let check = self.check.as_ref().map(|q| &*q.expr);
         check.or_else(|| {
             let stands = matches!(self.policy.command, All | Update) && self.policy.check.is_none();
-            self.using.as_ref().filter(|_| stands).map(|q| &q.expr)
+            self.using.as_ref().filter(|_| stands).map(|q| &*q.expr)
         })
     }
 
     /// What rows that are read, updated or deleted must satisfy.
     pub(super) fn seen(&self) -> Option<&Expr> {
-        self.using.as_ref().map(|q| &q.expr)
+        self.using.as_ref().map(|q| &*q.expr)
     }
 }
 

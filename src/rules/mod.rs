@@ -91,6 +91,7 @@ mod policy_for_public;
 mod policy_function_not_executable;
 mod policy_reads_unguarded_table;
 mod policy_recursion;
+mod policy_table_not_readable;
 mod policy_without_pruning;
 mod policy_without_column;
 mod policy_without_condition;
@@ -160,6 +161,7 @@ pub static ALL: &[&Rule] = &[
     &policy_recursion::RULE,
     &policy_function_not_executable::RULE,
     &function_out_of_reach::RULE,
+    &policy_table_not_readable::RULE,
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
     &security_definer_under_rls::RULE,

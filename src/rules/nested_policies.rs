@@ -155,7 +155,7 @@ fn judged(
     match (scope.correlated, found) {
         // Looked up for each outer row, or hashed whole: the planner takes the cheaper.
         (true, true) => outer.table.row_estimate().min(inner_rows),
-        (true, false) | (false, false) => inner_rows,
+        (true | false, false) => inner_rows,
         (false, true) => 1.0,
     }
 }

@@ -51,7 +51,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let writing = [Command::Insert, Command::Update, Command::Delete];
         let roles = table.grants.keys().map(String::as_str);
         for role in roles.filter(|role| facts.meets_policies(role, table)) {
-            if writing.iter().any(|c| facts.holds(role, table, *c)) {
+            if writing.iter().any(|c| facts.holds(role, (name, table), *c)) {
                 found.entry(role).or_default().push(name.to_string());
             }
         }

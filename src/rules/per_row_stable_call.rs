@@ -49,6 +49,7 @@ struct Bare {
 }
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
+    let mut bodies = BTreeMap::new();
     for policy in &facts.policies {
         let mut bare: BTreeMap<String, Bare> = BTreeMap::new();
         for (clause, qual) in policy.quals() {
@@ -71,8 +72,10 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             }
         }
         bare.retain(|_, found| found.rows >= FEW_ROWS);
-        let json = parses_json(facts, policy);
-        report(policy, &bare, json, sink);
+        if !bare.is_empty() {
+            let json = parses_json(facts, policy, &mut bodies);
+            report(policy, &bare, json, sink);
+        }
     }
 }
 
@@ -109,17 +112,25 @@ fn spell(call: &Call) -> String {
 }
 
 /// Whether the claims are parsed as JSON in a bare call, or in the policy itself outside of sub-selects.
-fn parses_json(facts: &Facts<'_>, policy: &PolicyFacts<'_>) -> bool {
+fn parses_json(
+    facts: &Facts<'_>,
+    policy: &PolicyFacts<'_>,
+    bodies: &mut BTreeMap<u32, bool>,
+) -> bool {
     let texts = [&policy.policy.using, &policy.policy.check];
     let own = texts
         .into_iter()
         .flatten()
         .any(|text| inline::parses_json(text));
-    let called = || {
+    let mut called = || {
         policy.quals().any(|(_, qual)| {
             let bare = qual.calls.iter().filter(|call| is_bare(facts, qual, call));
             bare.flat_map(|call| facts.functions(call))
-                .any(|f| f.language == "sql" && inline::parses_json(&f.body))
+                .filter(|f| f.language == "sql")
+                .any(|f| {
+                    let known = bodies.entry(f.oid);
+                    *known.or_insert_with(|| inline::parses_json(&f.body))
+                })
         })
     };
     own || called()

@@ -24,7 +24,13 @@ rule! {
     "policies-without-rls" {
         summary: "policies on a table whose row-level security is off",
         category: Category::Safety,
-        also: &["splinter 0007_policy_exists_rls_disabled", "pgrls SEC032"],
+        also: &[
+            "splinter 0007_policy_exists_rls_disabled",
+            "splinter 0013_rls_disabled_in_public",
+            "splinter 0023_sensitive_columns_exposed",
+            "pgrls SEC032",
+            "pgrls SEC049",
+        ],
         check: check,
     }
 }

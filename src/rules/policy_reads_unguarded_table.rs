@@ -67,9 +67,9 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
                 .push(format!("{} on {}", policy.policy.name, policy.name));
             for role in &roles {
                 let writes = [Command::Insert, Command::Update, Command::Delete];
-                if writes.iter().any(|c| facts.holds(role, table, *c)) {
+                if writes.iter().any(|c| facts.holds(role, (name, table), *c)) {
                     one.writers.insert((*role).to_owned());
-                } else if facts.holds(role, table, Command::Select) {
+                } else if facts.holds(role, (name, table), Command::Select) {
                     one.readers.insert((*role).to_owned());
                 }
             }

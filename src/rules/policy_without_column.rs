@@ -42,7 +42,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for policy in facts.in_force().filter(|p| p.policy.permissive) {
         let stored = [&policy.policy.using, &policy.policy.check];
         let there = stored.iter().filter(|c| c.is_some()).count();
-        let quals: Vec<&Expr> = policy.quals().map(|(_, q)| &q.expr).collect();
+        let quals: Vec<&Expr> = policy.quals().map(|(_, q)| &*q.expr).collect();
         if there == 0 || quals.len() < there || quals.iter().any(|e| names_row(e)) {
             continue;
         }
@@ -59,12 +59,17 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             .all(|e| facts.fold(policy, e, Session::User).is_true());
         let asks = quals
             .iter()
-            .any(|e| e.any(|p| facts.asks(p) || facts.is_closed(p)));
+            .any(|e| e.any(|p| facts.asks(p) || facts.is_closed(p) || reads(p)));
         let roles = facts.reached(policy, &COMMANDS);
         if (by_login || !asks) && !roles.is_empty() {
             report(facts, policy, by_login, &roles, sink);
         }
     }
+}
+
+/// What a sub-select reads is other rules'.
+fn reads(expr: &Expr) -> bool {
+    matches!(expr, Expr::SubSelect(sub) if !sub.select.from.is_empty())
 }
 
 fn names_row(expr: &Expr) -> bool {

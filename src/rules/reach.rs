@@ -1,12 +1,10 @@
 //! Whom a policy concerns: roles that are subject to it and hold the privileges it is about.
 
+use super::exposure::{self, Trust};
 use super::sink::Found;
 use super::{Facts, PolicyFacts};
-use crate::model::{Command, ObjectKind, Severity, Table};
+use crate::model::{Command, Name, ObjectKind, Severity, Table};
 use crate::sql::fold::Session;
-
-/// Roles by which API servers let in those who have not logged in.
-const ANONYMOUS: &[&str] = &["anon", "anonymous", "web_anon"];
 
 pub(super) const COMMANDS: [Command; 4] = [
     Command::Select,
@@ -15,29 +13,41 @@ pub(super) const COMMANDS: [Command; 4] = [
     Command::Delete,
 ];
 
-pub(super) fn is_anonymous(role: &str) -> bool {
-    ANONYMOUS.contains(&role)
-}
+/// Schemas of a platform whose policies its users write.
+const SHARED: [&str; 2] = ["realtime", "storage"];
 
 impl<'a> Facts<'a> {
     /// The policies that are in force, on tables that belong to no extension.
     pub(super) fn in_force(&self) -> impl Iterator<Item = &PolicyFacts<'a>> {
-        self.policies
-            .iter()
-            .filter(|p| p.table.rls_enabled && p.table.extension.is_none())
+        self.policies.iter().filter(|p| {
+            let schema = p.name.schema.as_str();
+            let ours = !exposure::platform(schema) || SHARED.contains(&schema);
+            ours && p.table.rls_enabled && p.table.extension.is_none()
+        })
     }
 
-    /// Whether `role` may use `command` on the table, or on some of its columns.
-    pub(super) fn holds(&self, role: &str, table: &Table, command: Command) -> bool {
+    /// Whether the role stands for sessions without a login.
+    pub(super) fn is_anonymous(&self, role: &str) -> bool {
+        role == "public" || self.exposure.trust(role) == Some(Trust::Anonymous)
+    }
+
+    /// Whether `role` may use `command` on the table, or on some of its columns, and reaches its schema.
+    pub(super) fn holds(
+        &self,
+        role: &str,
+        (name, table): (&Name, &Table),
+        command: Command,
+    ) -> bool {
         let keyword = command.keyword();
-        table.grants.iter().any(|(granted, privileges)| {
-            (granted == "public" || self.acts_as(role, granted))
-                && privileges.iter().any(|p| {
-                    p == keyword
-                        || p.strip_prefix(keyword)
-                            .is_some_and(|rest| rest.starts_with(" ("))
-                })
-        })
+        self.exposure.usable(role, &name.schema)
+            && table.grants.iter().any(|(granted, privileges)| {
+                (granted == "public" || self.acts_as(role, granted))
+                    && privileges.iter().any(|p| {
+                        p == keyword
+                            || p.strip_prefix(keyword)
+                                .is_some_and(|rest| rest.starts_with(" ("))
+                    })
+            })
     }
 
     /// Roles that meet the policy with a privilege for one of `commands`; `public` where everybody does.
@@ -58,7 +68,7 @@ impl<'a> Facts<'a> {
             .filter(|role| {
                 let covered = |c: &&Command| policy.policy.command.covers(**c);
                 let mut commands = commands.iter().filter(covered);
-                commands.any(|command| self.holds(role, policy.table, *command))
+                commands.any(|command| self.holds(role, (policy.name, policy.table), *command))
             })
             .collect()
     }
@@ -70,7 +80,7 @@ impl<'a> Facts<'a> {
         commands: &[Command],
     ) -> Vec<&'p str> {
         let mut roles = self.reached(policy, commands);
-        roles.retain(|role| is_anonymous(role) || *role == "public");
+        roles.retain(|role| self.is_anonymous(role));
         roles
     }
 

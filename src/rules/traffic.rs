@@ -7,8 +7,8 @@ use crate::model::{
 };
 use crate::sql::body::{Kind, Mentions, Written};
 use crate::sql::words;
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 pub(super) struct Traffic<'a> {
     /// Queries over the database's own tables, most time first.
@@ -17,13 +17,13 @@ pub(super) struct Traffic<'a> {
     pub(super) total_ms: f64,
     /// Hours that the statements were counted for; `None` where it is not known.
     pub(super) hours: Option<f64>,
-    /// Statements whose text is hidden, lost or no SQL.
+    /// Statements whose text is hidden, lost or no SQL, and which may be queries.
     pub(super) unreadable: usize,
     /// Places in `used`, by the tables they use.
     by_table: BTreeMap<Name, Vec<usize>>,
     /// What statements speak of where this database's statistics cannot see it: tables that views read, and words in
     /// function bodies (`None` where one cannot be read).
-    elsewhere: OnceCell<(BTreeSet<&'a Name>, Option<BTreeSet<String>>)>,
+    elsewhere: OnceLock<(BTreeSet<&'a Name>, Option<BTreeSet<String>>)>,
 }
 
 /// One statement of one role.
@@ -49,6 +49,7 @@ impl<'a> Traffic<'a> {
                     used.extend(resolve(catalog, statement, text, mentions));
                 }
                 (_, Some(_)) => {}
+                (Some(text), None) if !words::may_be_query(text) => {}
                 (_, None) => unreadable += 1,
             }
         }
@@ -71,7 +72,7 @@ impl<'a> Traffic<'a> {
         Self {
             used,
             by_table,
-            elsewhere: OnceCell::new(),
+            elsewhere: OnceLock::new(),
             total_ms: top.map(|s| s.total_ms).sum(),
             hours: hours.filter(|h| *h > 0.0),
             unreadable,

@@ -79,7 +79,7 @@ fn asked_for(compare: &Compare) -> Vec<&str> {
         match other.value() {
             Expr::Text(name) if compare.how == How::Plain => found.push(name.as_str()),
             Expr::Array(names) if compare.how == How::Any => {
-                found.extend(names.iter().filter_map(Expr::text))
+                found.extend(names.iter().filter_map(Expr::text));
             }
             _ => {}
         }

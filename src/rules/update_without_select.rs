@@ -42,7 +42,8 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         }
         let mut roles = facts.reached(policy, &[command]);
         roles.retain(|role| {
-            facts.holds(role, policy.table, Command::Select) && !sees_rows(facts, policy, role)
+            facts.holds(role, (policy.name, policy.table), Command::Select)
+                && !sees_rows(facts, policy, role)
         });
         if !roles.is_empty() {
             report(policy, &roles, sink);

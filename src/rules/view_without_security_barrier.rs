@@ -30,7 +30,7 @@ rule! {
     "view-without-security-barrier" {
         summary: "the condition of a view hides rows, but readers' conditions may run before it",
         category: Category::Safety,
-        also: &["pgrls VIEW002"],
+        also: &["splinter 0010_security_definer_view", "pgrls VIEW002"],
         check: check,
     }
 }

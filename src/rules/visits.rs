@@ -30,7 +30,7 @@ pub(super) struct Visit<'a> {
 /// The workload by table. Every text is parsed once.
 #[derive(Debug, Default)]
 pub(super) struct Visits<'a> {
-    visits: BTreeMap<&'a Name, Vec<Visit<'a>>>,
+    by_table: BTreeMap<&'a Name, Vec<Visit<'a>>>,
     /// What each statement names, by its place in the list.
     mentions: Vec<Option<Mentions>>,
     total_ms: f64,
@@ -65,7 +65,7 @@ impl<'a> Visits<'a> {
             if !seen.insert((name, role)) {
                 continue;
             }
-            self.visits.entry(name).or_default().push(Visit {
+            self.by_table.entry(name).or_default().push(Visit {
                 statement,
                 command: mentions.command,
                 role,
@@ -86,7 +86,7 @@ impl<'a> Visits<'a> {
 
     /// The statements that name the table, themselves or through views.
     pub(super) fn of(&self, table: &Name) -> &[Visit<'a>] {
-        self.visits.get(table).map_or(&[], Vec::as_slice)
+        self.by_table.get(table).map_or(&[], Vec::as_slice)
     }
 
     /// Per cent of the time of all statements.
@@ -174,11 +174,12 @@ fn weigh(facts: &Facts<'_>, finding: &mut Finding, mut visits: Vec<Visit<'_>>) {
     if share >= 1.0 {
         #[expect(clippy::cast_precision_loss, reason = "shown as a count")]
         let calls = calls as f64;
-        finding.message.push_str(&format!(
+        let words = format!(
             "; slow statements of {} on it take {share:.0} % of all time ({} calls)",
             roles.into_iter().collect::<Vec<_>>().join(", "),
             count(calls)
-        ));
+        );
+        finding.message.push_str(&words);
     }
     let harmless = finding.evidence.get("answered_by_index") == Some(&Value::Bool(true));
     if share >= HEAVY_PERCENT && !harmless {

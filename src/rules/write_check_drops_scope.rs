@@ -1,4 +1,4 @@
-use super::reach::{is_anonymous, list};
+use super::reach::list;
 use super::{Category, Facts, PolicyFacts, Sink, rule};
 use crate::model::{Command, Severity};
 use crate::sql::expr::Expr;
@@ -94,7 +94,7 @@ fn report(facts: &Facts<'_>, policy: &PolicyFacts<'_>, dropped: &[String], sink:
     let roles = facts.reached(policy, &writing);
     let severity = if roles.is_empty() || facts.is_narrowed(policy, &writing) {
         Severity::Note
-    } else if roles.iter().any(|r| is_anonymous(r) || *r == "public") {
+    } else if roles.iter().any(|r| facts.is_anonymous(r)) {
         Severity::Error
     } else {
         Severity::Warning

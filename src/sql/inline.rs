@@ -186,6 +186,7 @@ mod tests {
     /// As PostgreSQL 15 does it: each of these was put before a real server.
     #[test]
     fn folding_is_told_as_the_server_does_it() {
+        use Volatility::{Immutable, Stable, Volatile};
         let mut catalog = Catalog::default();
         catalog
             .builtins
@@ -202,7 +203,6 @@ mod tests {
             body: body.into(),
             ..Function::default()
         };
-        use Volatility::{Immutable, Stable, Volatile};
         let setting = "select x = current_setting('app.t', true)::int";
         for (folded, volatility, strict, body) in [
             (true, Stable, false, setting),

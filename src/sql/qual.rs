@@ -4,6 +4,7 @@
 use super::expr::Expr;
 use crate::model::{Catalog, Name};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 mod clause;
 mod parts;
@@ -23,8 +24,8 @@ pub struct Qual {
     pub scopes: Vec<Scope>,
     /// Every function call, those inside sub-selects too.
     pub calls: Vec<Call>,
-    /// The expression itself.
-    pub expr: Expr,
+    /// The expression itself, shared by all the tables it stands at.
+    pub expr: Arc<Expr>,
 }
 
 /// The row, or one sub-select.
@@ -80,8 +81,8 @@ pub struct Call {
     pub schema: String,
     pub name: String,
     pub arguments: usize,
-    /// Columns inside the arguments.
-    pub columns: BTreeSet<ColumnUse>,
+    /// Columns inside the arguments, in order, none twice.
+    pub columns: Vec<ColumnUse>,
     pub scope: usize,
     /// In FROM: runs once for its sub-select, not for each row of it.
     pub in_from: bool,
@@ -110,8 +111,8 @@ pub enum Clause {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Test {
     pub form: Form,
-    /// Columns used, those that sub-selects inside use of scopes around them too.
-    pub columns: BTreeSet<ColumnUse>,
+    /// Columns used, in order, none twice; those that sub-selects inside use of scopes around them too.
+    pub columns: Vec<ColumnUse>,
     /// Indexes into [`Qual::calls`], those inside sub-selects too.
     pub calls: Vec<usize>,
     /// Sub-selects directly inside.
@@ -188,11 +189,16 @@ impl Form {
 }
 
 /// The parse tree of an expression, apart from any table.
-pub struct Parsed(pg_query::Node);
+pub struct Parsed {
+    node: pg_query::Node,
+    expr: Arc<Expr>,
+}
 
 impl Parsed {
     pub fn new(expression: &str) -> Result<Self, NotUnderstood> {
-        walk::parse(&format!("select ({expression})")).map(Self)
+        let node = walk::parse(&format!("select ({expression})"))?;
+        let expr = Arc::new(Expr::of(&node)?);
+        Ok(Self { node, expr })
     }
 }
 
@@ -216,7 +222,7 @@ impl Qual {
             alias: table.name.clone(),
             table: Some(table.clone()),
         };
-        walk::analyse(&parsed.0, row, catalog)
+        walk::analyse(&parsed.node, Arc::clone(&parsed.expr), row, catalog)
     }
 
     /// The policy's own condition.

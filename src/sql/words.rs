@@ -1,6 +1,7 @@
 //! Which words and columns a piece of SQL speaks of.
 
 use super::tree::{names, parse_expression, parts};
+use pg_query::protobuf::ScanToken;
 use pg_query::{Node, NodeEnum};
 use std::collections::BTreeSet;
 
@@ -9,14 +10,31 @@ use std::collections::BTreeSet;
 /// Says what a text may speak of: a name that is not among them, it does not use.
 pub fn words(text: &str) -> Option<BTreeSet<String>> {
     let scanned = pg_query::scan(text).ok()?;
-    let word =
-        |start: i32, end: i32| text.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?);
     let found = scanned.tokens.iter().filter_map(|token| {
-        let word = word(token.start, token.end)?;
+        let word = spelled(text, token)?;
         let inner = word.strip_prefix('"').and_then(|w| w.strip_suffix('"'));
         Some(inner.map_or_else(|| word.to_lowercase(), |w| w.replace("\"\"", "\"")))
     });
     Some(found.collect())
+}
+
+/// Whether a text that is no SQL may yet be a query: by its first word. A server, or dbtune itself, puts `$1` in place of
+/// constants where the grammar of commands such as `SET` has no room for it.
+pub fn may_be_query(text: &str) -> bool {
+    let Ok(scanned) = pg_query::scan(text) else {
+        return true;
+    };
+    let first = scanned.tokens.first().and_then(|t| spelled(text, t));
+    first.is_none_or(|word| {
+        let queries = [
+            "(", "select", "with", "insert", "update", "delete", "merge", "table", "values",
+        ];
+        queries.contains(&word.to_lowercase().as_str())
+    })
+}
+
+fn spelled<'a>(text: &'a str, token: &ScanToken) -> Option<&'a str> {
+    text.get(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)
 }
 
 /// The columns that an expression over one row names, without those inside sub-selects; `None` where it is not understood.
@@ -44,6 +62,8 @@ mod tests {
         let found = words("select Status, \"My \"\"Col\" from t where x = 'status2'").unwrap();
         assert!(found.contains("status") && found.contains("My \"Col"));
         assert!(!found.contains("status2"));
+        assert!(may_be_query("select from from") && may_be_query("  With x as"));
+        assert!(!may_be_query("set role $1") && !may_be_query("do $1"));
         let found = columns("((deleted_at IS NULL) AND (kind = 'open'::text))").unwrap();
         let found: Vec<_> = found.iter().map(String::as_str).collect();
         assert_eq!(found, ["deleted_at", "kind"]);

@@ -66,6 +66,7 @@ create policy own on doc for select to app
         findings("inner", script).await,
         [
             "per-row-stable-call public.doc · own",
+            "policy-table-not-readable public.doc · own",
             "unindexed-policy-column public.friend · user_id",
         ]
     );

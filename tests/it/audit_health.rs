@@ -11,7 +11,7 @@ async fn aged(db: &Db) -> (Catalog, Option<Statements>) {
     let (mut catalog, mut statements) = audit_ground::read(&db.url).await;
     let then = catalog.server.read_at.unwrap() - TimeDelta::days(30);
     catalog.server.stats_since = Some(then);
-    for known in &mut statements {
+    if let Some(known) = &mut statements {
         known.since = Some(then);
     }
     for group in &mut catalog.server.sessions.groups {

@@ -10,14 +10,8 @@ insert into doc select n, md5((n % 2000)::text)::uuid from generate_series(1, 20
 alter table doc enable row level security;
 grant select on doc to app;
 create policy own on doc for select to app using (owner_id = auth.uid());
-do $$ declare r text; begin
-  foreach r in array array['audit_plain', 'audit_monitor'] loop
-    begin
-      execute format('create role %I login', r);
-    exception when duplicate_object or unique_violation then null;
-    end;
-  end loop;
-end $$;
+do $$ begin create role audit_plain login; exception when duplicate_object then null; end $$;
+do $$ begin create role audit_monitor login; exception when duplicate_object then null; end $$;
 grant pg_monitor to audit_monitor;
 analyze;
 ";

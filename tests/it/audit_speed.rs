@@ -452,3 +452,36 @@ analyze;
     let found = findings_of(&db.url_as("tax_visitor"), "rls-tax").await;
     assert!(found.is_empty());
 }
+
+#[tokio::test]
+async fn a_policy_reads_as_whoever_asks() {
+    let script = "
+create table doc (id int primary key, org int);
+create table member (org int, who text);
+create view mine as select org from member;
+grant select (org) on member to anon;
+grant select on mine to app;
+grant select on doc to app, anon;
+alter table doc enable row level security;
+create policy by_table on doc for select using (org in (select m.org from member m));
+create policy by_view on doc for update to app using (org in (select v.org from mine v));
+";
+    let db = audit_ground::database("readable", script).await;
+    let found = findings_of(&db.url, "policy-table-not-readable").await;
+    let [finding] = found.as_slice() else {
+        panic!("{found:#?}")
+    };
+    assert_eq!(finding.object.part.as_deref(), Some("by_table"));
+    assert_eq!(finding.evidence["roles"], json!(["app"]));
+    let client = db.client().await;
+    client
+        .batch_execute("set role anon; select from doc")
+        .await
+        .unwrap();
+    client
+        .batch_execute("reset role; set role app")
+        .await
+        .unwrap();
+    let error = client.batch_execute("select from doc").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42501");
+}

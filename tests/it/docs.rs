@@ -3,6 +3,7 @@
 use clap::{Command, CommandFactory};
 use dbtune::cli::Cli;
 use dbtune::rules::{self, Category, Rule};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::{fs, path::Path};
 
@@ -91,6 +92,49 @@ fn rules_are_documented() {
         }
     }
     compare("rules.md", &page);
+}
+
+/// The other linters whose rules ours name, and how to address one of their rules.
+const LINTERS: [(&str, &str); 2] = [
+    (
+        "splinter",
+        "Supabase's [splinter](https://github.com/supabase/splinter)",
+    ),
+    ("pgrls", "[pgrls](https://pypi.org/project/pgrls/) 0.57"),
+];
+
+#[test]
+fn names_of_other_linters_are_mapped() {
+    let mut page = String::from(
+        "# Rules of other linters\n\nWritten by `make docs` from what each rule names; \
+         [other-linters.md](other-linters.md) compares the tools.\n",
+    );
+    let mut named = 0;
+    for (linter, about) in LINTERS {
+        let mut map: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for rule in rules::ALL {
+            let theirs = rule
+                .also
+                .iter()
+                .filter_map(|also| also.strip_prefix(linter));
+            for name in theirs.map(str::trim_start) {
+                map.entry(name).or_default().push(rule.id);
+                named += 1;
+            }
+        }
+        write!(page, "\n## {linter}\n\nRules of {about}.\n\n").unwrap();
+        page.push_str("| theirs | dbtune's |\n| --- | --- |\n");
+        for (theirs, ours) in map {
+            let ours: Vec<String> = ours
+                .iter()
+                .map(|id| format!("[`{id}`](rules.md#{id})"))
+                .collect();
+            writeln!(page, "| {theirs} | {} |", ours.join(", ")).unwrap();
+        }
+    }
+    let also: usize = rules::ALL.iter().map(|rule| rule.also.len()).sum();
+    assert_eq!(named, also, "a rule names a linter that is not in LINTERS");
+    compare("linter-map.md", &page);
 }
 
 fn in_category(category: Category) -> impl Iterator<Item = &'static &'static Rule> {

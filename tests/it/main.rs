@@ -12,6 +12,7 @@ mod audit_ground;
 mod audit_health;
 mod audit_hostile;
 mod audit_migrations;
+mod audit_policies;
 mod audit_replica;
 mod audit_roles;
 mod audit_run;

@@ -28,7 +28,7 @@ pub(super) fn report(
         text.push_str(&format_compared(compared));
     }
     if waived > 0 {
-        text.push_str(&format!("; {waived} waived"));
+        text = format!("{text}; {waived} waived");
     }
     let mut report = Report::new("audit", text);
     let proposes = findings

@@ -170,13 +170,12 @@ impl Builder {
         };
         let left = self.expr(left)?;
         let how = match e.kind() {
-            AExprKind::AexprOpAny => How::Any,
             AExprKind::AexprOpAll => How::All,
             AExprKind::AexprDistinct | AExprKind::AexprNotDistinct => How::Distinct,
             AExprKind::AexprNullif => How::NullIf,
             // NOT IN is `<>` of all.
             AExprKind::AexprIn if operator == "<>" => How::All,
-            AExprKind::AexprIn => How::Any,
+            AExprKind::AexprOpAny | AExprKind::AexprIn => How::Any,
             AExprKind::AexprBetween
             | AExprKind::AexprNotBetween
             | AExprKind::AexprBetweenSym

@@ -88,7 +88,7 @@ impl Builder {
             self.name_relations(item);
         }
         for item in &select.from_clause {
-            self.from_item(item, true, &mut built)?;
+            self.read_item(item, true, &mut built)?;
         }
         for target in &select.target_list {
             if let Some(NodeEnum::ResTarget(target)) = &target.node
@@ -143,7 +143,7 @@ impl Builder {
     }
 
     /// `inner` while every join above is an inner one, so that its conditions narrow the result.
-    fn from_item(
+    fn read_item(
         &mut self,
         item: &Node,
         inner: bool,
@@ -169,7 +169,7 @@ impl Builder {
             Some(NodeEnum::JoinExpr(join)) => {
                 let inner = inner && join.jointype() == JoinType::JoinInner;
                 for side in [&join.larg, &join.rarg].into_iter().flatten() {
-                    self.from_item(side, inner, built)?;
+                    self.read_item(side, inner, built)?;
                 }
                 if let Some(condition) = join.quals.as_deref() {
                     let condition = self.expr(condition)?;

@@ -52,7 +52,7 @@ impl Fold<'_> {
 
     fn or(&self, all: &[Expr]) -> Value {
         // The planner drops the rest before anything is evaluated.
-        if all.iter().any(|e| *e == Expr::Bool(true)) {
+        if all.contains(&Expr::Bool(true)) {
             return Value::Bool(true);
         }
         all.iter()

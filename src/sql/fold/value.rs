@@ -52,9 +52,8 @@ impl Value {
     /// `self or other`, evaluated in this order.
     pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Bool(true), _) => Self::Bool(true),
             (Self::Raises, _) => Self::Raises,
-            (_, Self::Bool(true)) => Self::Bool(true),
+            (Self::Bool(true), _) | (_, Self::Bool(true)) => Self::Bool(true),
             // An error only where the first is not true.
             (Self::Unknown | Self::Present, Self::Raises) => Self::Unknown,
             (_, Self::Raises) => Self::Raises,

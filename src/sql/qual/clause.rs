@@ -43,7 +43,7 @@ impl Walker<'_> {
         let form = self.form(node, scope, &touched);
         Ok(vec![Clause::Test(Test {
             form,
-            columns: touched.columns,
+            columns: touched.columns.into_iter().collect(),
             calls: touched.calls,
             scopes: touched.scopes,
         })])

@@ -7,6 +7,7 @@ use crate::sql::expr::Expr;
 use pg_query::protobuf::{RangeVar, SelectStmt, SubLink, SubLinkType};
 use pg_query::{Node, NodeEnum};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What an expression touches.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,7 @@ pub(super) fn parse(select: &str) -> Result<Node, NotUnderstood> {
 /// Analyses an expression with `row` as the row around it.
 pub(super) fn analyse(
     expression: &Node,
+    expr: Arc<Expr>,
     row: Relation,
     catalog: &Catalog,
 ) -> Result<Qual, NotUnderstood> {
@@ -62,7 +64,7 @@ pub(super) fn analyse(
         relations: vec![row],
         ..Scope::default()
     });
-    walker.qual.expr = Expr::of(expression)?;
+    walker.qual.expr = expr;
     let filter = walker.clauses(expression, 0)?;
     walker.put_filter(0, filter);
     Ok(walker.qual)
@@ -103,7 +105,7 @@ impl Walker<'_> {
                     schema,
                     name,
                     arguments: call.args.len(),
-                    columns: touched.columns.clone(),
+                    columns: touched.columns.iter().cloned().collect(),
                     scope,
                     in_from: false,
                 });
