@@ -3,7 +3,8 @@
 use super::comparison::{Measured, compare_all};
 use super::gate::Gate;
 use crate::model::{
-    Block, Cell, Chart, Comparison, Gap, Grid, Outcome, Pair, Report, Side, Tone, Verdict,
+    Block, Cell, Chart, Check, CheckResult, Comparison, Gap, Grid, Outcome, Pair, Report, Side,
+    Tone, Verdict,
 };
 
 /// Every query's comparison, worst first, and what follows from them.
@@ -11,6 +12,8 @@ use crate::model::{
 pub struct Judged {
     pub comparisons: Vec<Comparison>,
     pub outcome: Outcome,
+    /// Whether a slow query fails the run.
+    pub gated: bool,
     pub gaps: Vec<Gap>,
 }
 
@@ -49,6 +52,7 @@ pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
     Judged {
         comparisons,
         outcome,
+        gated,
         gaps,
     }
 }
@@ -86,8 +90,38 @@ pub fn report(judged: &Judged, gate: &Gate) -> Report {
         }
     }
     report.blocks.push(Block::Chart(chart(comparisons)));
+    report.checks = checks(judged);
     report.data = serde_json::json!({ "gate": gate, "comparisons": comparisons });
     report
+}
+
+/// One a query, failed where it fails the run.
+fn checks(judged: &Judged) -> Vec<Check> {
+    let compared = judged.comparisons.iter().map(|c| Check {
+        name: c.query.clone(),
+        result: match c.verdict {
+            Verdict::Same | Verdict::Faster => CheckResult::Passed,
+            _ if c.allowed.is_some() => CheckResult::Passed,
+            Verdict::Slower | Verdict::OverSlo | Verdict::Costlier if !judged.gated => {
+                CheckResult::Passed
+            }
+            Verdict::Inconclusive => CheckResult::Skipped(format!(
+                "too noisy to tell: p95 {} before, {} after",
+                p95(&c.before),
+                p95(&c.after)
+            )),
+            Verdict::Differs | Verdict::Slower | Verdict::OverSlo | Verdict::Costlier => {
+                let (word, _) = word(c.verdict);
+                let times = format!(
+                    "{word}: p95 {} before, {} after",
+                    p95(&c.before),
+                    p95(&c.after)
+                );
+                CheckResult::Failed([&[times][..], &c.reasons].concat())
+            }
+        },
+    });
+    compared.collect()
 }
 
 fn grid(comparisons: &[Comparison]) -> Grid {

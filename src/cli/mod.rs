@@ -20,6 +20,7 @@ mod propose;
 mod rollback;
 mod rules;
 mod seed;
+mod snapshot;
 mod status;
 mod verify;
 
@@ -80,6 +81,7 @@ pub enum Command {
     Demo(demo::Args),
     /// Find what makes queries under row-level security slow or unsafe; changes nothing
     Audit(audit::Args),
+    Snapshot(snapshot::Args),
     /// List the audit's rules, or explain one
     Rules(rules::Args),
     Apply(apply::Args),
@@ -123,11 +125,46 @@ impl Context {
     }
 }
 
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "demo",
+            Self::Audit(_) => "audit",
+            Self::Snapshot(_) => "snapshot",
+            Self::Rules(_) => "rules",
+            Self::Apply(_) => "apply",
+            Self::Status(_) => "status",
+            Self::Rollback(_) => "rollback",
+            Self::Propose(_) => "propose",
+            Self::Seed(_) => "seed",
+            Self::Bench(_) => "bench",
+            Self::Verify(_) => "verify",
+        }
+    }
+}
+
+/// Before anything is looked at: a format may show some commands only.
+fn check_format(command: &Command, format: &str) -> anyhow::Result<()> {
+    let wrong = crate::report::format(format).filter(|f| !f.shows(command.name()));
+    let Some(wrong) = wrong else { return Ok(()) };
+    let fits = crate::report::ALL
+        .iter()
+        .filter(|f| f.shows(command.name()));
+    anyhow::bail!(
+        "--format {format} shows {} only; `{}` can be shown as {}",
+        wrong.commands.join(", "),
+        command.name(),
+        fits.map(|f| f.name).collect::<Vec<_>>().join(", ")
+    )
+}
+
 /// Runs one command to its report.
 pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> {
+    check_format(&command, &context.global.format)?;
     match command {
         Command::Demo(args) => demo::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
+        Command::Snapshot(args) => snapshot::run(args, context).await,
         Command::Rules(args) => rules::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

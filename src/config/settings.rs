@@ -1,4 +1,4 @@
-use super::{Error, from_yaml};
+use super::{Error, GateSettings, Waiver, from_yaml};
 use crate::model::Severity;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -23,6 +23,10 @@ pub struct Settings {
     pub workload: Option<PathBuf>,
     /// Findings at or over this severity fail `audit`.
     pub fail_on: Option<FailOn>,
+    /// Findings that are let be for a while.
+    pub waivers: Vec<Waiver>,
+    /// What fails `bench`.
+    pub gate: GateSettings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -56,6 +60,8 @@ impl Default for Settings {
             migrations: None,
             workload: None,
             fail_on: None,
+            gate: GateSettings::default(),
+            waivers: Vec::new(),
         }
     }
 }
@@ -94,6 +100,8 @@ impl Settings {
                 ));
             }
         }
+        settings.waivers.iter().try_for_each(|w| w.check(file))?;
+        settings.gate.check(file)?;
         Ok(settings)
     }
 }
@@ -116,5 +124,25 @@ mod tests {
         assert!(error.message.contains("slo_ms"), "{error}");
         let error = Settings::parse("dbtune.yaml", "draws: 0\n").unwrap_err();
         assert!(error.to_string().contains("draws is 0"), "{error}");
+    }
+    #[test]
+    fn a_waiver_needs_a_reason_and_a_date() {
+        let text = |rest: &str| format!("waivers:\n- rule: r\n  object: public.*\n{rest}");
+        let waivers = |rest: &str| Settings::parse("f", &text(rest)).map(|s| s.waivers);
+        let good = waivers("  reason: it is small\n  expires: 2030-01-31\n").unwrap();
+        assert_eq!(good[0].expires.to_string(), "2030-01-31");
+        for (rest, word) in [
+            ("  expires: 2030-01-31\n", "reason"),
+            ("  reason: ' '\n  expires: 2030-01-31\n", "reason"),
+            ("  reason: x\n", "expires"),
+            ("  reason: x\n  expires: soon\n", "f:5"),
+            (
+                "  reason: x\n  expires: 2030-01-31\n  until: 2031-01-01\n",
+                "until",
+            ),
+        ] {
+            let error = waivers(rest).unwrap_err().to_string();
+            assert!(error.contains(word), "{rest}: {error}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::model::Catalog;
 mod access;
 pub(super) mod decode;
 mod functions;
+mod health;
 mod server;
 mod tables;
 
@@ -73,6 +74,7 @@ async fn read_once(session: &Session, sizes: Sizes) -> Result<Catalog> {
 async fn read_in_transaction(session: &Session, sizes: Sizes) -> Result<Catalog> {
     let mut catalog = Catalog::default();
     let reader = Reader::start(session, sizes, &mut catalog).await?;
+    reader.read_health(&mut catalog).await?;
     let names = reader.read_tables(&mut catalog).await?;
     reader.read_parts(&mut catalog, &names).await?;
     reader.read_access(&mut catalog).await?;

@@ -3,6 +3,7 @@
 use super::catalog::decode::{get, query};
 use super::{Error, Limits, Result, Session};
 use crate::model::{Catalog, Gap, Statement, Statements};
+use crate::sql::constants::without_constants;
 use crate::sql::quote;
 use std::collections::BTreeSet;
 use tokio_postgres::Row;
@@ -29,12 +30,9 @@ pub async fn read_statements(
     let read = read_in_transaction(session, &schema).await;
     session.end().await?;
     match read {
-        Ok((statements, unseen)) => {
-            let seen = statements.statements.len();
-            catalog
-                .gaps
-                .extend(hidden(unseen, seen, &catalog.server.user));
-            Ok(Some(statements))
+        Ok(read) => {
+            catalog.gaps.extend(read.gaps(&catalog.server.user));
+            Ok(Some(read.statements))
         }
         Err(error) => match refusal(&error, catalog) {
             Some(gap) => {
@@ -46,31 +44,94 @@ pub async fn read_statements(
     }
 }
 
-/// The statements that the role may see, and how many it may not.
-async fn read_in_transaction(session: &Session, schema: &str) -> Result<(Statements, usize)> {
+/// The statements that the role may see, and what of them is missing.
+struct Read {
+    statements: Statements,
+    /// Other people's, which show no id.
+    unseen: usize,
+    /// Whose text the server has lost.
+    lost: usize,
+    /// Whose text is no SQL to the parser.
+    unparsed: usize,
+}
+
+async fn read_in_transaction(session: &Session, schema: &str) -> Result<Read> {
     session
         .execute("empty the search path", "set local search_path = ''")
         .await?;
     let columns = columns(session, &format!("{schema}.{EXTENSION}")).await?;
     let rows = query(session, DOING, &statement_query(schema, &columns)).await?;
-    let mut statements = Statements {
-        statements: rows
-            .iter()
-            .filter_map(|row| statement(row).transpose())
-            .collect::<Result<_>>()?,
-        ..Statements::default()
+    let mut read = Read {
+        statements: Statements::default(),
+        unseen: 0,
+        lost: 0,
+        unparsed: 0,
     };
-    let unseen = rows.len() - statements.statements.len();
+    for row in &rows {
+        match statement(row)? {
+            None => read.unseen += 1,
+            Some((statement, text)) => {
+                match text {
+                    Text::Lost => read.lost += 1,
+                    Text::Unparsed => read.unparsed += 1,
+                    Text::Known => {}
+                }
+                read.statements.statements.push(statement);
+            }
+        }
+    }
     // Since 14; the view comes with version 1.9 of the extension.
     let info = format!("{schema}.pg_stat_statements_info");
     if !self::columns(session, &info).await?.is_empty() {
         let sql = format!("select stats_reset, dealloc from {info}");
         if let Some(row) = query(session, DOING, &sql).await?.first() {
-            statements.since = get(row, "stats_reset")?;
-            statements.evicted = get(row, "dealloc")?;
+            read.statements.since = get(row, "stats_reset")?;
+            read.statements.evicted = get(row, "dealloc")?;
         }
     }
-    Ok((statements, unseen))
+    Ok(read)
+}
+
+impl Read {
+    fn gaps(&self, user: &str) -> Vec<Gap> {
+        let all = self.unseen + self.statements.statements.len();
+        let gap = |number: usize, why: String, remedy: Option<String>| {
+            (number > 0).then(|| Gap {
+                what: format!("{number} of {all} statements"),
+                why,
+                remedy,
+            })
+        };
+        let evicted = self.statements.evicted.filter(|n| *n > 0);
+        [
+            gap(
+                self.unseen,
+                format!("{user} may see only its own statements in {EXTENSION}"),
+                Some(format!("grant pg_read_all_stats to {};", quote::ident(user))),
+            ),
+            gap(
+                self.lost,
+                format!("{EXTENSION} has lost their texts: its file of texts was full or damaged"),
+                None,
+            ),
+            gap(
+                self.unparsed,
+                "their texts are no SQL that dbtune can read (cut off, or of an extension): their times count, what they read is unknown"
+                    .to_owned(),
+                None,
+            ),
+            evicted.map(|times| Gap {
+                what: "rare statements".to_owned(),
+                why: format!("{EXTENSION} was full {times} times and threw the least used ones out"),
+                remedy: Some(format!(
+                    "alter system set {EXTENSION}.max = 10000; -- or more than now; restart the server"
+                )),
+            }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// Names of a view's columns; empty where there is no such view.
@@ -100,7 +161,9 @@ fn statement_query(schema: &str, columns: &BTreeSet<String>) -> String {
         "select s.queryid, s.query, coalesce(r.rolname::text, s.userid::text) as role, s.calls, s.rows, \
          s.{total} as total_ms, s.{mean} as mean_ms, s.{min} as min_ms, s.{max} as max_ms, \
          s.{stddev} as stddev_ms, {plan}::float8 as plan_ms, s.shared_blks_hit, s.shared_blks_read, \
-         s.temp_blks_read + s.temp_blks_written as temp_blocks, {wal}::int8 as wal_bytes, {top} as top_level \
+         s.temp_blks_read + s.temp_blks_written as temp_blocks, s.temp_blks_written as temp_written, \
+         {wal}::int8 as wal_bytes, {top} as top_level, \
+         {plans}::int8 as plans, {since}::timestamptz as stats_since \
          from {schema}.{EXTENSION} s left join pg_catalog.pg_roles r on r.oid = s.userid \
          where s.dbid = (select d.oid from pg_catalog.pg_database d where d.datname = current_database()) \
          and s.calls > 0 \
@@ -113,17 +176,32 @@ fn statement_query(schema: &str, columns: &BTreeSet<String>) -> String {
         plan = first(&["total_plan_time"], "0"),
         wal = first(&["wal_bytes"], "0"),
         top = first(&["toplevel"], "true"),
+        plans = first(&["plans"], "0"),
+        since = first(&["stats_since"], "null"),
     )
 }
 
+enum Text {
+    Known,
+    Lost,
+    Unparsed,
+}
+
 /// `None` for other people's statements, which the extension shows without their id.
-fn statement(row: &Row) -> Result<Option<Statement>> {
+fn statement(row: &Row) -> Result<Option<(Statement, Text)>> {
     let Some(query_id) = get(row, "queryid")? else {
         return Ok(None);
     };
-    Ok(Some(Statement {
+    let written = get::<Option<&str>>(row, "query")?.filter(|text| *text != HIDDEN);
+    let bare = written.map(without_constants);
+    let known = match &bare {
+        None => Text::Lost,
+        Some(bare) if !bare.parsed => Text::Unparsed,
+        Some(_) => Text::Known,
+    };
+    let statement = Statement {
         query_id,
-        text: get::<Option<String>>(row, "query")?.filter(|text| text != HIDDEN),
+        text: bare.and_then(|b| b.text),
         role: get(row, "role")?,
         calls: get(row, "calls")?,
         total_ms: get(row, "total_ms")?,
@@ -136,9 +214,13 @@ fn statement(row: &Row) -> Result<Option<Statement>> {
         shared_hit: get(row, "shared_blks_hit")?,
         shared_read: get(row, "shared_blks_read")?,
         temp_blocks: get(row, "temp_blocks")?,
+        temp_written: get(row, "temp_written")?,
         wal_bytes: get(row, "wal_bytes")?,
+        plans: get(row, "plans")?,
+        since: get(row, "stats_since")?,
         top_level: get(row, "top_level")?,
-    }))
+    };
+    Ok(Some((statement, known)))
 }
 
 fn preloaded(catalog: &Catalog) -> Option<bool> {
@@ -201,16 +283,5 @@ fn refusal(error: &Error, catalog: &Catalog) -> Option<Gap> {
         what: "slow statements".to_owned(),
         why: error.message.clone(),
         remedy: Some(remedy),
-    })
-}
-
-fn hidden(unseen: usize, seen: usize, user: &str) -> Option<Gap> {
-    (unseen > 0).then(|| Gap {
-        what: format!("{unseen} of {} statements", unseen + seen),
-        why: format!("{user} may see only its own statements in {EXTENSION}"),
-        remedy: Some(format!(
-            "grant pg_read_all_stats to {};",
-            quote::ident(user)
-        )),
     })
 }

@@ -1,4 +1,4 @@
-use super::{Gap, Name};
+use super::{Activity, Checkpoints, Gap, Holder, Load, Name, Sessions, Tax};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,13 @@ pub struct Catalog {
     pub tables: BTreeMap<Name, Table>,
     /// Functions of user schemas and every function that a policy calls; overloads stand side by side.
     pub functions: Vec<Function>,
+    /// What policies cost the largest tables, as far as dbtune may plan as their roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taxes: Vec<Tax>,
+    /// What may stand before parentheses beside functions: aggregates, window functions, procedures and types of
+    /// user schemas.
+    #[serde(default)]
+    pub callables: BTreeSet<Name>,
     /// Functions of `pg_catalog` by name, aggregates too; the worst of its overloads.
     #[serde(default)]
     pub builtins: BTreeMap<String, Volatility>,
@@ -49,6 +56,18 @@ pub struct Server {
     /// A few settings that rules and the planner depend on, as `SHOW` prints them.
     pub settings: BTreeMap<String, String>,
     pub extensions: BTreeMap<String, Extension>,
+    /// `ALTER DATABASE … SET` of this database, as `name=value`.
+    #[serde(default)]
+    pub config: Vec<String>,
+    #[serde(default)]
+    pub load: Load,
+    #[serde(default)]
+    pub checkpoints: Checkpoints,
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Prepared transactions and replication slots.
+    #[serde(default)]
+    pub holders: Vec<Holder>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -99,6 +118,9 @@ pub struct Role {
     pub connection_limit: i32,
     /// `ALTER ROLE … SET`, as `name=value`.
     pub config: Vec<String>,
+    /// `ALTER ROLE … IN DATABASE … SET` of this database, as `name=value`.
+    #[serde(default)]
+    pub database_config: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +169,12 @@ pub struct Table {
     /// Whether other tables inherit from it, partitions aside: its keys say nothing of their rows.
     #[serde(default)]
     pub inherited: bool,
+    /// Whether a publication carries its updates or deletes to subscribers.
+    #[serde(default)]
+    pub published: bool,
+    /// `REPLICA IDENTITY FULL`: the whole old row stands for the key that is missing.
+    #[serde(default)]
+    pub replica_identity_full: bool,
     /// Relations that a view or materialised view reads, directly.
     pub reads: Vec<Name>,
     /// Functions that a view or materialised view calls, those of `pg_catalog` left out.
@@ -310,22 +338,6 @@ pub struct ForeignKey {
     /// Whether it holds for every row at every moment: validated, checked at once, its triggers switched on.
     #[serde(default)]
     pub enforced: bool,
-}
-
-/// Cumulative counters since [`Server::stats_since`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Activity {
-    pub seq_scans: i64,
-    pub seq_rows: i64,
-    pub idx_scans: i64,
-    pub inserted: i64,
-    pub updated: i64,
-    pub hot_updated: i64,
-    pub deleted: i64,
-    pub live: i64,
-    pub dead: i64,
-    pub last_vacuum: Option<DateTime<Utc>>,
-    pub last_analyze: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,4 +1,5 @@
 use super::Name;
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,21 @@ pub enum ObjectKind {
     Role,
     Statement,
     Database,
+}
+
+impl ObjectKind {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Column => "column",
+            Self::Policy => "policy",
+            Self::Index => "index",
+            Self::Function => "function",
+            Self::Role => "role",
+            Self::Statement => "statement",
+            Self::Database => "database",
+        }
+    }
 }
 
 /// What a finding is about: a relation or function, and possibly a part of it (policy, column).
@@ -67,6 +83,48 @@ pub struct Finding {
     /// Words of advice where the fix is not one statement.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub advice: Option<String>,
+    /// The line of a migration that made the object what it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub origin: Option<Origin>,
+    /// Why it does not count; `None` where it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub excuse: Option<Excuse>,
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Why a finding is shown without counting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Excuse {
+    /// It stood in the baseline already.
+    Known,
+    /// The configuration says to let it be, until a date.
+    Waived { reason: String, expires: NaiveDate },
+}
+
+impl Finding {
+    /// What makes it the same finding in two runs: the rule and the object, whatever the numbers are.
+    pub fn identity(&self) -> (&str, &Object) {
+        (&self.rule, &self.object)
+    }
+
+    /// Whether it is one to act on.
+    pub fn counts(&self) -> bool {
+        self.excuse.is_none()
+    }
 }
 
 /// What a run could not look at, and why.

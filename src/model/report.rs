@@ -14,10 +14,30 @@ pub struct Report {
     /// Every format shows every one of them.
     pub findings: Vec<Finding>,
     pub gaps: Vec<Gap>,
+    /// What was judged, one by one, for test reports; empty for commands that judge nothing.
+    #[serde(default)]
+    pub checks: Vec<Check>,
     /// The typed result, for JSON.
     pub data: serde_json::Value,
     /// The next command to type, where there is an obvious one.
     pub next: Option<String>,
+}
+
+/// One thing that a run judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub result: CheckResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckResult {
+    Passed,
+    /// Each reason, in words.
+    Failed(Vec<String>),
+    /// It could not be judged, and why.
+    Skipped(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +122,7 @@ impl Report {
             blocks: Vec::new(),
             findings: Vec::new(),
             gaps: Vec::new(),
+            checks: Vec::new(),
             data: serde_json::Value::Null,
             next: None,
         }
@@ -117,9 +138,10 @@ impl Report {
         });
     }
 
-    /// Fails the report where a finding is at or over `fail_on`.
+    /// Fails the report where a finding that counts is at or over `fail_on`.
     pub fn judge_findings(&mut self, fail_on: Option<Severity>) {
-        if fail_on.is_some_and(|level| self.findings.iter().any(|f| f.severity >= level)) {
+        let fails = |f: &Finding| f.counts() && fail_on.is_some_and(|level| f.severity >= level);
+        if self.findings.iter().any(fails) {
             self.outcome = Outcome::Fail;
         }
     }

@@ -14,7 +14,7 @@ pub struct Statements {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statement {
     pub query_id: i64,
-    /// Normalised text; `None` where hidden (`<insufficient privilege>`) or evicted.
+    /// The text without its constants; `None` where hidden (`<insufficient privilege>`), evicted or past reading.
     pub text: Option<String>,
     /// The role after `SET ROLE`.
     pub role: String,
@@ -29,7 +29,16 @@ pub struct Statement {
     pub shared_hit: i64,
     pub shared_read: i64,
     pub temp_blocks: i64,
+    /// Those of the temporary blocks that were written.
+    #[serde(default)]
+    pub temp_written: i64,
     pub wal_bytes: i64,
+    /// How often it was planned; 0 where `pg_stat_statements.track_planning` is off.
+    #[serde(default)]
+    pub plans: i64,
+    /// Since when this statement counts, from 17; before, all count since [`Statements::since`].
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
     /// False for a statement inside a function (`track = all`); true where the version does not say.
     pub top_level: bool,
 }

@@ -54,6 +54,8 @@ impl Catalog {
         let mut catalog = self.clone();
         catalog.server = Server::default();
         catalog.gaps.clear();
+        catalog.taxes.clear();
+        catalog.schemas.remove("dbtune");
         catalog
             .tables
             .retain(|name, _| name.schema != "dbtune" && name.name != "_sqlx_migrations");

@@ -1,13 +1,14 @@
 //! One page that needs nothing else: style and charts are inside, nothing is loaded.
 
 use super::chart;
-use super::{Format, Style, clean};
-use crate::model::{Block, Finding, Grid, Outcome, Report, Severity, Tone};
+use super::{Format, Style, clean, html_findings};
+use crate::model::{Block, Grid, Outcome, Report, Tone};
 use std::io::{self, Write};
 
 pub(super) static FORMAT: Format = Format {
     name: "html",
     about: "a page with charts, for people who were not there",
+    commands: &[],
     render,
 };
 
@@ -45,10 +46,7 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     if !report.findings.is_empty() {
-        writeln!(out, "<h2>Findings</h2>")?;
-        for one in &report.findings {
-            finding(one, out)?;
-        }
+        html_findings::render(report, out)?;
     }
     gaps(report, out)?;
     if let Some(next) = &report.next {
@@ -89,29 +87,6 @@ fn table(grid: &Grid, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "</tbody></table></div>")
 }
 
-fn finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
-    let class = match finding.severity {
-        Severity::Error => "bad",
-        Severity::Warning => "warn",
-        Severity::Note => "dim",
-    };
-    writeln!(
-        out,
-        "<section class=\"finding\">\n<h3><span class=\"{class}\">{}</span> {} <code>{}</code></h3>\n<p>{}</p>",
-        finding.severity.label(),
-        text(&finding.object.to_string()),
-        text(&finding.rule),
-        lines(&finding.message)
-    )?;
-    if let Some(advice) = &finding.advice {
-        writeln!(out, "<p>{}</p>", lines(advice))?;
-    }
-    if let Some(fix) = &finding.fix {
-        writeln!(out, "<pre><code>{}</code></pre>", text(fix))?;
-    }
-    writeln!(out, "</section>")
-}
-
 fn gaps(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if report.gaps.is_empty() {
         return Ok(());
@@ -146,14 +121,14 @@ pub(super) fn text(words: &str) -> String {
         .replace('"', "&quot;")
 }
 
-fn lines(words: &str) -> String {
+pub(super) fn lines(words: &str) -> String {
     text(words).replace('\n', "<br>")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Chart, Gap, Name, Object, ObjectKind, Pair};
+    use crate::model::{Chart, Finding, Gap, Name, Object, ObjectKind, Pair, Severity};
 
     fn page(report: &Report) -> String {
         let mut out = Vec::new();
@@ -201,6 +176,8 @@ mod tests {
             evidence: std::collections::BTreeMap::default(),
             fix: Some("create index".to_owned()),
             advice: None,
+            origin: None,
+            excuse: None,
         }];
         report.gaps = vec![Gap {
             what: "a gap".to_owned(),

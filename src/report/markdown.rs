@@ -1,10 +1,14 @@
+use super::clean::one_line;
+use super::group::{Excused, Group, excused, findings, groups, summary};
 use super::{Format, Style, clean};
-use crate::model::{Block, Cell, Finding, Grid, Report};
+use crate::model::{Block, Cell, Grid, Report};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 pub(super) static FORMAT: Format = Format {
     name: "markdown",
     about: "for a pull request or an issue",
+    commands: &[],
     render,
 };
 
@@ -15,8 +19,11 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
         report.command,
         text(&report.summary)
     )?;
-    for finding in &report.findings {
-        render_finding(finding, out)?;
+    for group in groups(report) {
+        render_group(&group, out)?;
+    }
+    for excused in excused(report) {
+        render_excused(&excused, out)?;
     }
     for block in &report.blocks {
         match block {
@@ -44,23 +51,63 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-fn render_finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+fn render_group(group: &Group<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "- **{}** `{}` {}: {}",
-        finding.severity.label(),
-        finding.rule,
-        text(&finding.object.to_string()),
-        text(&finding.message)
+        "### {}: `{}` ({})\n",
+        group.severity.label(),
+        group.rule,
+        findings(group.count())
     )?;
-    if let Some(advice) = &finding.advice {
-        writeln!(out, "  {}", text(advice))?;
+    let about = summary(group.rule);
+    if !about.is_empty() {
+        writeln!(out, "{}\n", text(about))?;
     }
-    writeln!(out)?;
-    match &finding.fix {
-        Some(fix) => code("sql", fix, out),
-        None => Ok(()),
+    for alike in &group.alike {
+        for finding in &alike.findings {
+            let object = name(&finding.object.to_string());
+            match &finding.origin {
+                Some(origin) => writeln!(out, "- **{object}** ({})", name(&origin.to_string()))?,
+                None => writeln!(out, "- **{object}**")?,
+            }
+        }
+        writeln!(out, "\n  {}", text(&indent(alike.message)))?;
+        if let Some(advice) = alike.advice {
+            writeln!(out, "\n  {}", text(&indent(advice)))?;
+        }
+        writeln!(out)?;
+        let fixes: BTreeSet<&str> = alike
+            .findings
+            .iter()
+            .filter_map(|f| f.fix.as_deref())
+            .collect();
+        if !fixes.is_empty() {
+            let fixes: Vec<&str> = fixes.into_iter().collect();
+            code("sql", &fixes.join("\n"), out)?;
+        }
     }
+    Ok(())
+}
+
+fn render_excused(excused: &Excused<'_>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "### {}, {}\n",
+        findings(excused.count()),
+        name(&excused.why)
+    )?;
+    for (rule, those) in &excused.rules {
+        for finding in those {
+            let object = name(&finding.object.to_string());
+            writeln!(out, "- {} `{rule}` {object}", finding.severity.label())?;
+        }
+    }
+    writeln!(out)
+}
+
+/// Keeps the lines of a text inside a list item.
+fn indent(words: &str) -> String {
+    words.replace('\n', "\n  ")
 }
 
 fn render_grid(grid: &Grid, out: &mut dyn Write) -> io::Result<()> {
@@ -97,10 +144,26 @@ fn cell(words: &str) -> String {
     text(words).replace('|', "\\|").replace('\n', "<br>")
 }
 
-/// Names from a database must not become markup.
+/// Words from a database must not become HTML.
 fn text(words: &str) -> String {
     clean(words)
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+}
+
+/// A name on one line, in which nothing is markup.
+fn name(words: &str) -> String {
+    text(&one_line(words))
+        .chars()
+        .fold(String::new(), |mut out, c| {
+            if matches!(
+                c,
+                '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!'
+            ) {
+                out.push('\\');
+            }
+            out.push(c);
+            out
+        })
 }

@@ -5,10 +5,15 @@ use std::io::{self, Write};
 
 mod chart;
 mod clean;
+mod group;
 mod html;
+mod html_findings;
 mod json;
+mod junit;
 mod markdown;
+mod sarif;
 mod table;
+mod wrap;
 
 pub use clean::clean;
 
@@ -18,12 +23,22 @@ pub static ALL: &[&Format] = &[
     &json::FORMAT,
     &markdown::FORMAT,
     &html::FORMAT,
+    &sarif::FORMAT,
+    &junit::FORMAT,
 ];
 
 pub struct Format {
     pub name: &'static str,
     pub about: &'static str,
+    /// The commands whose results it can show; empty for all.
+    pub commands: &'static [&'static str],
     pub render: fn(&Report, Style, &mut dyn Write) -> io::Result<()>,
+}
+
+impl Format {
+    pub fn shows(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.contains(&command)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,4 +50,16 @@ pub struct Style {
 
 pub fn format(name: &str) -> Option<&'static Format> {
     ALL.iter().copied().find(|f| f.name == name)
+}
+
+/// The format that a file's name asks for, if it does.
+pub fn format_of_file(path: &std::path::Path) -> Option<&'static Format> {
+    match path.extension()?.to_str()? {
+        "html" | "htm" => format("html"),
+        "json" => format("json"),
+        "md" => format("markdown"),
+        "sarif" => format("sarif"),
+        "xml" => format("junit"),
+        _ => None,
+    }
 }

@@ -1,5 +1,9 @@
+use super::clean::one_line;
+use super::group::{Alike, Excused, Group, excused, findings, groups, summary};
+use super::wrap::wrap;
 use super::{Format, Style, clean};
-use crate::model::{Block, Cell, Finding, Grid, Outcome, Report, Severity, Tone};
+use crate::model::{Block, Cell, Finding, Gap, Grid, Outcome, Report, Severity, Tone};
+use crate::sql::lines::fold;
 use comfy_table::{
     Attribute, Cell as TableCell, CellAlignment, Color, ContentArrangement, Table, presets,
 };
@@ -8,12 +12,16 @@ use std::io::{self, Write};
 pub(super) static FORMAT: Format = Format {
     name: "table",
     about: "for people at a terminal",
+    commands: &[],
     render,
 };
 
 fn render(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    for finding in &report.findings {
-        render_finding(finding, style, out)?;
+    for group in groups(report) {
+        render_group(&group, style, out)?;
+    }
+    for excused in excused(report) {
+        render_excused(&excused, style, out)?;
     }
     for block in &report.blocks {
         match block {
@@ -29,57 +37,149 @@ fn render(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> 
         }
     }
     for gap in &report.gaps {
-        let head = paint("not looked at", Tone::Warn, false, style);
-        writeln!(out, "{head}: {}: {}", clean(&gap.what), clean(&gap.why))?;
-        if let Some(remedy) = &gap.remedy {
-            writeln!(out, "    {}", clean(remedy))?;
-        }
+        render_gap(gap, style, out)?;
     }
     let tone = match report.outcome {
         Outcome::Pass => Tone::Good,
         Outcome::Fail => Tone::Bad,
         Outcome::Inconclusive => Tone::Warn,
     };
-    writeln!(out, "\n{}", paint(&report.summary, tone, true, style))?;
+    writeln!(out)?;
+    for line in wrap(&clean(&report.summary), usize::from(style.width)) {
+        writeln!(out, "{}", paint(&line, tone, true, style))?;
+    }
     match &report.next {
         Some(next) => writeln!(out, "Next: {next}"),
         None => Ok(()),
     }
 }
 
-fn render_finding(finding: &Finding, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let tone = match finding.severity {
+/// Where the words of a finding begin.
+const INDENT: usize = 9;
+
+fn tone_of(severity: Severity) -> Tone {
+    match severity {
         Severity::Error => Tone::Bad,
         Severity::Warning => Tone::Warn,
         Severity::Note => Tone::Dim,
+    }
+}
+
+/// One line for the rule, then the objects; what several of them have in common is said once.
+fn render_group(group: &Group<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let label = format!("{:<INDENT$}", group.severity.label());
+    let number = match group.count() {
+        1 => String::new(),
+        n => format!("  {}", findings(n)),
     };
-    let label = paint(
-        &format!("{:<7}", finding.severity.label()),
-        tone,
-        true,
-        style,
-    );
-    let object = paint(&finding.object.to_string(), Tone::Plain, true, style);
     writeln!(
         out,
-        "{label} {object}  {}",
-        paint(&finding.rule, Tone::Dim, false, style)
+        "{}{}{}",
+        paint(&label, tone_of(group.severity), true, style),
+        paint(group.rule, Tone::Plain, true, style),
+        paint(&number, Tone::Dim, false, style)
     )?;
-    let width = usize::from(style.width).saturating_sub(8).max(40);
-    for line in wrap(&clean(&finding.message), width) {
-        writeln!(out, "        {line}")?;
-    }
-    if let Some(advice) = &finding.advice {
-        for line in wrap(&clean(advice), width) {
-            writeln!(out, "        {line}")?;
-        }
-    }
-    if let Some(fix) = &finding.fix {
-        for line in clean(fix).lines() {
-            writeln!(out, "        {}", paint(line, Tone::Good, false, style))?;
-        }
+    indented(summary(group.rule), INDENT, Tone::Dim, style, out)?;
+    for alike in &group.alike {
+        render_alike(alike, style, out)?;
     }
     writeln!(out)
+}
+
+fn render_alike(alike: &Alike<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    for finding in &alike.findings {
+        let object = object_line(finding);
+        for line in wrap(&object, width(style, INDENT)) {
+            let line = paint(&line, Tone::Plain, true, style);
+            writeln!(out, "{:INDENT$}{line}", "")?;
+        }
+    }
+    let deeper = INDENT + 2;
+    indented(alike.message, deeper, Tone::Plain, style, out)?;
+    indented(
+        alike.advice.unwrap_or_default(),
+        deeper,
+        Tone::Plain,
+        style,
+        out,
+    )?;
+    let mut shown = std::collections::BTreeSet::new();
+    for fix in alike.findings.iter().filter_map(|f| f.fix.as_deref()) {
+        // One statement may mend several.
+        if shown.insert(fix) {
+            for line in clean(&fold(fix, width(style, deeper))).lines() {
+                let line = paint(line, Tone::Good, false, style);
+                writeln!(out, "{:deeper$}{line}", "")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The object, and the line of the migration where it is known.
+fn object_line(finding: &Finding) -> String {
+    let object = one_line(&finding.object.to_string()).into_owned();
+    match &finding.origin {
+        Some(origin) => format!("{object} ({})", one_line(&origin.to_string())),
+        None => object,
+    }
+}
+
+fn render_excused(excused: &Excused<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let head = format!("{}, {}", findings(excused.count()), excused.why);
+    for line in wrap(&clean(&head), usize::from(style.width)) {
+        writeln!(out, "{}", paint(&line, Tone::Dim, true, style))?;
+    }
+    for (rule, those) in &excused.rules {
+        let objects: Vec<String> = those
+            .iter()
+            .map(|f| format!("{} {}", f.severity.label(), one_line(&f.object.to_string())))
+            .collect();
+        let line = format!("{rule}: {}", objects.join(", "));
+        indented(&line, INDENT, Tone::Dim, style, out)?;
+    }
+    writeln!(out)
+}
+
+fn render_gap(gap: &Gap, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    const HEAD: &str = "not looked at: ";
+    let words = format!("{HEAD}{}: {}", clean(&gap.what), clean(&gap.why));
+    for (at, line) in wrap(&words, width(style, 4)).into_iter().enumerate() {
+        match line.strip_prefix(HEAD.trim_end()).filter(|_| at == 0) {
+            Some(rest) => {
+                let head = paint(HEAD.trim_end(), Tone::Warn, false, style);
+                writeln!(out, "{head}{rest}")?;
+            }
+            None => writeln!(out, "    {line}")?,
+        }
+    }
+    for line in clean(&fold(
+        gap.remedy.as_deref().unwrap_or_default(),
+        width(style, 4),
+    ))
+    .lines()
+    {
+        writeln!(out, "    {line}")?;
+    }
+    Ok(())
+}
+
+fn indented(
+    text: &str,
+    by: usize,
+    tone: Tone,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for line in wrap(&clean(text), width(style, by)) {
+        writeln!(out, "{:by$}{}", "", paint(&line, tone, false, style))?;
+    }
+    Ok(())
+}
+
+/// Columns that are left behind an indentation.
+fn width(style: Style, indent: usize) -> usize {
+    usize::from(style.width).saturating_sub(indent).max(20)
 }
 
 fn draw(grid: &Grid, style: Style) -> Table {
@@ -132,22 +232,4 @@ fn paint(text: &str, tone: Tone, bold: bool, style: Style) -> String {
         (true, true, color) => format!("\u{1b}[1;{color}m{text}\u{1b}[0m"),
         (true, false, color) => format!("\u{1b}[{color}m{text}\u{1b}[0m"),
     }
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    for paragraph in text.lines() {
-        let mut line = String::new();
-        for word in paragraph.split_whitespace() {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-                lines.push(std::mem::take(&mut line));
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(line);
-    }
-    lines
 }

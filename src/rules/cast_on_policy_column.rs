@@ -31,6 +31,7 @@ rule! {
     "cast-on-policy-column" {
         summary: "a policy casts a column, so its index cannot be used",
         category: Category::Speed,
+        also: &["pgrls PERF004"],
         check: check,
     }
 }

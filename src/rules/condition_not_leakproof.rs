@@ -1,5 +1,5 @@
 use super::sink::{Found, count};
-use super::traffic::{Visit, shorten};
+use super::visits::{Visit, shorten};
 use super::{Category, FEW_ROWS, Facts, PolicyFacts, Sink, by_rows, rule};
 use crate::model::{Index, Name, ObjectKind, Severity, Table};
 use crate::sql::access::{self, Access, Tested};
@@ -64,7 +64,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         if !table.rls_enabled || table.row_estimate() < FEW_ROWS {
             continue;
         }
-        for visit in facts.traffic.of(name) {
+        for visit in facts.visits.of(name) {
             let Some(text) = visit.statement.text.as_deref() else {
                 continue;
             };
@@ -226,7 +226,7 @@ fn lost_index<'a>(facts: &Facts<'_>, table: &'a Table, test: &Tested) -> Option<
             };
             let same = match (&key.column, &key.expression) {
                 (Some(column), _) => test.column.as_ref() == Some(column),
-                (None, Some(text)) => access::shape(text).as_ref() == Some(&test.shape),
+                (None, Some(expression)) => access::shape(expression).as_ref() == Some(&test.shape),
                 (None, None) => false,
             };
             // An index on three values would not be used by anybody.
@@ -332,7 +332,7 @@ fn report(
         .evidence("rows_tested", lost.rows)
         .evidence("mean_ms", worst.mean_ms)
         .evidence("calls", visits.iter().map(|v| v.statement.calls).sum::<i64>())
-        .evidence("statements", super::traffic::list(&visits))
+        .evidence("statements", super::visits::list(&visits))
         .advice(advice(searched, first, &lost.operators)),
     );
 }

@@ -26,6 +26,7 @@ rule! {
     "duplicate-index" {
         summary: "two indexes that are the same",
         category: Category::Index,
+        also: &["splinter 0009_duplicate_index"],
         check: check,
     }
 }

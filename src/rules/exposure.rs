@@ -2,7 +2,7 @@
 //!
 //! A role is an outsider where requests of users run as it: the roles an API server switches to, whatever they are
 //! called, and the roles that policies name. It reaches an object where it holds a privilege on it, by itself, by
-//! inheritance or through PUBLIC, and USAGE on the schema; and, where PostgREST keeps its list of schemas in the
+//! inheritance or through PUBLIC, and USAGE on the schema; and, where `PostgREST` keeps its list of schemas in the
 //! database, where the schema is on that list.
 
 use crate::model::{Catalog, Function, Name, Table};
@@ -113,7 +113,7 @@ impl<'a> Exposure<'a> {
         self.outsiders.get(role).copied()
     }
 
-    /// Whether an API serves the schema: it is on PostgREST's list or, where there is none, somebody gave a role of an
+    /// Whether an API serves the schema: it is on the list of `PostgREST` or, where there is none, somebody gave a role of an
     /// API its USAGE by name.
     pub(super) fn serves(&self, schema: &str) -> bool {
         match &self.served {

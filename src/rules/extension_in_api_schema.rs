@@ -17,7 +17,7 @@ const FAR: [&str; 8] = [
 
 rule! {
     /// ## What it finds
-    /// An extension in a schema that an API serves: one on PostgREST's list or, where the database does not hold the
+    /// An extension in a schema that an API serves: one on the list of `PostgREST` or, where the database does not hold the
     /// list, one whose USAGE was granted to a role of the API by name.
     ///
     /// ## Why it matters

@@ -1,6 +1,9 @@
 use super::FEW_ROWS;
+use super::analysed::analyse;
 use super::exposure::Exposure;
+use super::meaning::Bodies;
 use super::traffic::Traffic;
+use super::visits::Visits;
 use crate::model::{
     Catalog, Command, Function, Gap, Index, Name, Policy, Statements, Table, Volatility,
 };
@@ -19,13 +22,19 @@ pub struct Facts<'a> {
     pub gaps: Vec<Gap>,
     pub(super) exposure: Exposure<'a>,
     functions: BTreeMap<(&'a str, &'a str), Vec<&'a Function>>,
+    /// The same by name alone.
+    named: BTreeMap<&'a str, Vec<&'a Function>>,
+    /// Bodies of the functions that policies call, and of those that they call.
+    pub(super) bodies: Bodies,
     /// Columns that a policy compares with something: an index that starts with one may serve the policy.
     compared: BTreeSet<(Name, String)>,
     /// Functions called volatile whose text the server puts in place of the call: how volatile that is.
     folded: BTreeMap<u32, Volatility>,
     /// Tables to those whose policies read them.
     read_by_policies: BTreeMap<Name, BTreeSet<&'a Name>>,
-    pub(super) traffic: Traffic<'a>,
+    pub(super) visits: Visits<'a>,
+    /// Read from the statements when a rule asks for it first.
+    traffic: std::cell::OnceCell<Option<Traffic<'a>>>,
 }
 
 pub struct PolicyFacts<'a> {
@@ -52,34 +61,14 @@ impl PolicyFacts<'_> {
 
 impl<'a> Facts<'a> {
     pub fn new(catalog: &'a Catalog, statements: Option<&'a Statements>, slo_ms: f64) -> Self {
-        let mut gaps = Vec::new();
-        let mut policies = Vec::new();
-        for (name, table) in &catalog.tables {
-            for policy in &table.policies {
-                let mut analyse = |text: &Option<String>| {
-                    let qual = Qual::of_policy(text.as_deref()?, name, catalog);
-                    qual.map_err(|error| {
-                        gaps.push(Gap {
-                            what: format!("policy {} on {name}", policy.name),
-                            why: format!("its expression could not be analysed: {error}"),
-                            remedy: None,
-                        });
-                    })
-                    .ok()
-                };
-                policies.push(PolicyFacts {
-                    name,
-                    table,
-                    policy,
-                    using: analyse(&policy.using),
-                    check: analyse(&policy.check),
-                });
-            }
-        }
+        let (policies, gaps) = analyse(catalog);
         let mut functions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for function in &catalog.functions {
             let key = (function.name.schema.as_str(), function.name.name.as_str());
             functions.entry(key).or_default().push(function);
+            let name = function.name.name.as_str();
+            named.entry(name).or_default().push(function);
         }
         let compared = policies
             .iter()
@@ -111,6 +100,7 @@ impl<'a> Facts<'a> {
                 }
             }
         }
+        let bodies = Bodies::of(&policies, &functions);
         Self {
             catalog,
             statements,
@@ -119,10 +109,13 @@ impl<'a> Facts<'a> {
             gaps,
             exposure: Exposure::new(catalog),
             functions,
+            named,
+            bodies,
             compared,
             folded,
             read_by_policies,
-            traffic: Traffic::new(catalog, statements),
+            visits: Visits::new(catalog, statements),
+            traffic: std::cell::OnceCell::new(),
         }
     }
 
@@ -133,6 +126,13 @@ impl<'a> Facts<'a> {
             .flatten()
             .copied()
             .filter(move |t| *t != table)
+    }
+
+    /// What statements do to which tables; `None` where no statements are known.
+    pub(super) fn traffic(&self) -> Option<&Traffic<'a>> {
+        self.traffic
+            .get_or_init(|| Some(Traffic::new(self.catalog, self.statements?, &self.visits)))
+            .as_ref()
     }
 
     /// Whether a policy compares the column, of this table, with something.
@@ -149,16 +149,26 @@ impl<'a> Facts<'a> {
 
     /// The functions that `call` may mean: those of that name with room for as many arguments.
     pub(super) fn functions(&self, call: &Call) -> Vec<&'a Function> {
-        let schema = if call.schema.is_empty() {
+        self.functions_named(&call.schema, &call.name, call.arguments)
+    }
+
+    /// [`Facts::functions`] by name and number of arguments.
+    pub(super) fn functions_named(
+        &self,
+        schema: &str,
+        name: &str,
+        arguments: usize,
+    ) -> Vec<&'a Function> {
+        let schema = if schema.is_empty() {
             "pg_catalog"
         } else {
-            &call.schema
+            schema
         };
-        let named = self.functions.get(&(schema, call.name.as_str()));
+        let named = self.functions.get(&(schema, name));
         let named = named.map_or(&[][..], Vec::as_slice);
         let exact: Vec<_> = named
             .iter()
-            .filter(|f| f.argument_types.len() == call.arguments)
+            .filter(|f| f.argument_types.len() == arguments)
             .copied()
             .collect();
         if exact.is_empty() {
@@ -166,6 +176,51 @@ impl<'a> Facts<'a> {
         } else {
             exact
         }
+    }
+
+    /// The functions of that name in one schema; `pg_catalog` where it is empty.
+    pub(super) fn functions_in(&self, schema: &str, name: &str) -> Vec<&'a Function> {
+        let schema = if schema.is_empty() {
+            "pg_catalog"
+        } else {
+            schema
+        };
+        let named = self.functions.get(&(schema, name));
+        named.cloned().unwrap_or_default()
+    }
+
+    /// The functions of that name in any schema.
+    pub(super) fn functions_anywhere(&self, name: &str) -> Vec<&'a Function> {
+        self.named.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether `role` may call the function.
+    pub(super) fn may_execute(&self, function: &Function, role: &str) -> bool {
+        function
+            .executors
+            .iter()
+            .any(|granted| granted == "public" || self.acts_as(role, granted))
+            || self.acts_as(role, &function.owner)
+    }
+
+    /// Roles that meet the policy: those it names, or all with a grant on the table.
+    pub(super) fn roles_of<'f>(&'f self, policy: &'f PolicyFacts<'_>) -> Vec<&'f str> {
+        let grants = &policy.table.grants;
+        let everybody = policy.policy.roles.iter().any(|r| r == "public");
+        let candidates: BTreeSet<&str> = if everybody {
+            grants.keys().map(String::as_str).collect()
+        } else {
+            policy.policy.roles.iter().map(String::as_str).collect()
+        };
+        candidates
+            .into_iter()
+            .filter(|role| *role != "public" && self.meets_policies(role, policy.table))
+            .filter(|role| {
+                grants
+                    .keys()
+                    .any(|granted| granted == "public" || self.acts_as(role, granted))
+            })
+            .collect()
     }
 
     /// `None` where the function is not known. What is folded into the query is as volatile as its body.

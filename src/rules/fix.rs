@@ -30,12 +30,16 @@ pub(super) fn create_index(
     }
 }
 
+pub(super) fn rebuild_index(name: &Name) -> String {
+    format!("reindex index concurrently {};", quote::name(name))
+}
+
 pub(super) fn drop_index(name: &Name) -> String {
     format!("drop index concurrently {};", quote::name(name))
 }
 
 /// As PostgreSQL would name it, kept under the limit of 63 bytes and apart from the indexes there are.
-fn index_name(name: &Name, table: &Table, columns: &[&str]) -> String {
+pub(super) fn index_name(name: &Name, table: &Table, columns: &[&str]) -> String {
     let mut base = format!("{}_{}", name.name, columns.join("_"));
     while base.len() > 56 {
         base.pop();

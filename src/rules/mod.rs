@@ -3,64 +3,135 @@
 use crate::model::{Catalog, Finding, Gap, Severity, Statements};
 
 mod exposure;
+mod analysed;
 mod facts;
 mod fix;
+mod meaning;
+mod reach;
+mod resolution;
 mod sensitive;
 mod sink;
-mod traffic;
 mod tested;
+mod visits;
 
+mod always_false_policy;
+mod always_true_policy;
+mod anonymous_write;
 mod auth_users_exposed;
 mod bucket_listing;
 mod bypassrls_role;
+mod measure;
+mod traffic;
+
+mod autovacuum_off;
+mod bloated_index;
+mod bloated_table;
+mod cache_misses;
+mod caching_candidate;
 mod cast_on_policy_column;
 mod child_bypasses_parent_policies;
 mod column_free_branch;
 mod condition_not_leakproof;
+mod copied_predicate;
+mod connections_near_limit;
+mod contradicting_settings;
 mod correlated_subselect_policy;
+mod dead_rows;
+mod deadlocks;
 mod default_privileges_to_public;
+mod disk_page_cost;
+mod dominant_statement;
 mod duplicate_index;
+mod duplicate_policy;
+mod email_in_policy;
+mod exists_without_caller;
+mod function_on_policy_column;
+mod half_converted_binding;
 mod exposed_security_definer;
 mod exposed_table_without_rls;
 mod extension_in_api_schema;
+mod forced_checkpoints;
 mod foreign_key_oracle;
 mod foreign_key_to_auth_unique;
 mod foreign_table_exposed;
+mod function_out_of_reach;
 mod graphql_exposed;
+mod identity_compared_with_literal;
+mod idle_in_transaction;
+mod idle_restrictive_policy;
+mod immutable_session_function;
 mod in_subselect_policy;
 mod invalid_index;
+mod io_timing_off;
 mod leakproof_function;
 mod materialized_view_exposed;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
 mod mutable_search_path;
+mod nested_policies;
 mod never_analyzed;
+mod no_write_policy;
+mod no_primary_key;
+mod non_hot_updates;
+mod nullable_scope_column;
+mod only_restrictive_policies;
 mod outdated_extension;
+mod over_indexed_table;
 mod owner_bypasses_policies;
 mod parallel_unsafe_policy_function;
+mod parameter_sensitive_statement;
+mod pattern_from_session;
 mod per_row_column_call;
 mod per_row_stable_call;
+mod placeholder_policy_name;
+mod planning_time;
 mod policies_without_rls;
+mod policy_for_bypassing_role;
 mod policy_for_public;
 mod policy_function_not_executable;
+mod policy_reads_unguarded_table;
 mod policy_recursion;
+mod policy_without_pruning;
+mod policy_without_column;
+mod policy_without_condition;
 mod principal_column_unused;
 mod realtime_without_rls;
 mod redundant_index;
 mod reg_type_column;
+mod rls_tax;
+mod repeated_lookup;
 mod rls_without_policies;
+mod role_keyed_policy;
+mod role_without_timeouts;
 mod security_definer_under_rls;
 mod sensitive_column_granted;
+mod sequential_scans;
+mod setting_without_default;
 mod slow_statement;
+mod storage_policy_without_bucket;
+mod sub_select_ignores_row;
+mod stale_statistics;
+mod temp_spill;
+mod transaction_wraparound;
 mod trigger_bypasses_policies;
+mod true_branch;
+mod true_without_login;
+mod uncorrelated_brin;
 mod unindexed_foreign_key;
 mod unindexed_policy_column;
 mod unique_across_tenants;
+mod unknown_role_in_policy;
+mod unqualified_setting;
+mod unreachable_partial_index;
 mod unused_index;
+mod update_without_select;
+mod user_editable_claim;
+mod vacuum_held_back;
 mod view_bypasses_rls;
 mod view_calls_security_definer;
 mod view_without_security_barrier;
 mod volatile_policy_function;
+mod write_check_drops_scope;
 
 pub use facts::{Facts, PolicyFacts};
 pub use sink::Sink;
@@ -73,8 +144,13 @@ pub static ALL: &[&Rule] = &[
     &correlated_subselect_policy::RULE,
     &in_subselect_policy::RULE,
     &cast_on_policy_column::RULE,
+    &function_on_policy_column::RULE,
     &column_free_branch::RULE,
     &condition_not_leakproof::RULE,
+    &nested_policies::RULE,
+    &rls_tax::RULE,
+    &policy_without_pruning::RULE,
+    &copied_predicate::RULE,
     &volatile_policy_function::RULE,
     &multiple_permissive_policies::RULE,
     &policy_for_public::RULE,
@@ -83,6 +159,7 @@ pub static ALL: &[&Rule] = &[
     &rls_without_policies::RULE,
     &policy_recursion::RULE,
     &policy_function_not_executable::RULE,
+    &function_out_of_reach::RULE,
     &view_bypasses_rls::RULE,
     &mutable_search_path::RULE,
     &security_definer_under_rls::RULE,
@@ -110,14 +187,72 @@ pub static ALL: &[&Rule] = &[
     &outdated_extension::RULE,
     &foreign_key_to_auth_unique::RULE,
     &reg_type_column::RULE,
+    &always_true_policy::RULE,
+    &true_branch::RULE,
+    &idle_restrictive_policy::RULE,
+    &always_false_policy::RULE,
+    &only_restrictive_policies::RULE,
+    &role_keyed_policy::RULE,
+    &setting_without_default::RULE,
+    &unqualified_setting::RULE,
+    &identity_compared_with_literal::RULE,
+    &pattern_from_session::RULE,
+    &nullable_scope_column::RULE,
+    &user_editable_claim::RULE,
+    &email_in_policy::RULE,
+    &exists_without_caller::RULE,
+    &sub_select_ignores_row::RULE,
+    &unknown_role_in_policy::RULE,
+    &true_without_login::RULE,
+    &write_check_drops_scope::RULE,
+    &immutable_session_function::RULE,
+    &storage_policy_without_bucket::RULE,
+    &half_converted_binding::RULE,
+    &policy_without_condition::RULE,
+    &policy_without_column::RULE,
+    &update_without_select::RULE,
+    &anonymous_write::RULE,
+    &no_write_policy::RULE,
+    &policy_for_bypassing_role::RULE,
+    &policy_reads_unguarded_table::RULE,
+    &placeholder_policy_name::RULE,
+    &duplicate_policy::RULE,
     &unindexed_foreign_key::RULE,
     &invalid_index::RULE,
     &duplicate_index::RULE,
     &redundant_index::RULE,
     &unused_index::RULE,
+    &no_primary_key::RULE,
+    &bloated_table::RULE,
+    &bloated_index::RULE,
+    &over_indexed_table::RULE,
+    &non_hot_updates::RULE,
+    &uncorrelated_brin::RULE,
+    &unreachable_partial_index::RULE,
     &never_analyzed::RULE,
     &missing_policy_statistics::RULE,
     &slow_statement::RULE,
+    &autovacuum_off::RULE,
+    &stale_statistics::RULE,
+    &dead_rows::RULE,
+    &vacuum_held_back::RULE,
+    &transaction_wraparound::RULE,
+    &idle_in_transaction::RULE,
+    &connections_near_limit::RULE,
+    &role_without_timeouts::RULE,
+    &dominant_statement::RULE,
+    &temp_spill::RULE,
+    &planning_time::RULE,
+    &parameter_sensitive_statement::RULE,
+    &repeated_lookup::RULE,
+    &sequential_scans::RULE,
+    &cache_misses::RULE,
+    &caching_candidate::RULE,
+    &deadlocks::RULE,
+    &forced_checkpoints::RULE,
+    &contradicting_settings::RULE,
+    &disk_page_cost::RULE,
+    &io_timing_off::RULE,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -238,7 +373,7 @@ pub fn audit(
         (rule.check)(&facts, &mut Sink::new(rule.id, &mut findings, &mut gaps));
         if rule.category == Category::Speed {
             for finding in findings.iter_mut().skip(before) {
-                traffic::attach(&facts, finding);
+                visits::attach(&facts, finding);
             }
         }
     }

@@ -30,6 +30,7 @@ rule! {
     "multiple-permissive-policies" {
         summary: "several permissive policies for one role and command",
         category: Category::Speed,
+        also: &["splinter 0006_multiple_permissive_policies"],
         check: check,
     }
 }

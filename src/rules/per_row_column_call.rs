@@ -38,6 +38,7 @@ rule! {
     "per-row-column-call" {
         summary: "a policy runs a function of the row's columns for every row",
         category: Category::Speed,
+        also: &["pgrls PERF004"],
         check: check,
     }
 }

@@ -1,6 +1,7 @@
 use super::sink::{Found, count};
 use super::{Category, FEW_ROWS, Facts, PolicyFacts, Sink, by_rows, rule};
 use crate::model::{ObjectKind, Severity, Volatility};
+use crate::sql::inline;
 use crate::sql::qual::{Call, Frequency, Qual};
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ rule! {
     "per-row-stable-call" {
         summary: "a policy evaluates a row-independent function for every row",
         category: Category::Speed,
+        also: &["pgrls PERF001", "splinter 0003_auth_rls_initplan"],
         check: check,
     }
 }
@@ -69,7 +71,8 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             }
         }
         bare.retain(|_, found| found.rows >= FEW_ROWS);
-        report(policy, &bare, sink);
+        let json = parses_json(facts, policy);
+        report(policy, &bare, json, sink);
     }
 }
 
@@ -105,7 +108,29 @@ fn spell(call: &Call) -> String {
     }
 }
 
-fn report(policy: &PolicyFacts<'_>, bare: &BTreeMap<String, Bare>, sink: &mut Sink<'_>) {
+/// Whether the claims are parsed as JSON in a bare call, or in the policy itself outside of sub-selects.
+fn parses_json(facts: &Facts<'_>, policy: &PolicyFacts<'_>) -> bool {
+    let texts = [&policy.policy.using, &policy.policy.check];
+    let own = texts
+        .into_iter()
+        .flatten()
+        .any(|text| inline::parses_json(text));
+    let called = || {
+        policy.quals().any(|(_, qual)| {
+            let bare = qual.calls.iter().filter(|call| is_bare(facts, qual, call));
+            bare.flat_map(|call| facts.functions(call))
+                .any(|f| f.language == "sql" && inline::parses_json(&f.body))
+        })
+    };
+    own || called()
+}
+
+fn report(
+    policy: &PolicyFacts<'_>,
+    bare: &BTreeMap<String, Bare>,
+    json: bool,
+    sink: &mut Sink<'_>,
+) {
     let Some(rows) = bare.values().map(|b| b.rows).max_by(f64::total_cmp) else {
         return;
     };
@@ -138,12 +163,20 @@ fn report(policy: &PolicyFacts<'_>, bare: &BTreeMap<String, Bare>, sink: &mut Si
             ObjectKind::Policy,
             policy.name,
             Some(&policy.policy.name),
-            format!("calls {calls} without a sub-select around it: {how}"),
+            format!(
+                "calls {calls} without a sub-select around it: {how}{}",
+                if json {
+                    ", parsing the claims as JSON each time"
+                } else {
+                    ""
+                }
+            ),
         )
         .evidence("calls", bare.keys().cloned().collect::<Vec<_>>())
         .evidence("rows", rows)
         .evidence("clauses", clauses)
         .evidence("answered_by_index", indexed)
+        .evidence("parses_json", json)
         .advice(format!(
             "Write {wrapped} in the policy, with the same arguments."
         )),

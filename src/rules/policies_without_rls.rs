@@ -1,5 +1,5 @@
 use super::sink::Found;
-use super::{Category, Facts, Sink, rule};
+use super::{Category, Facts, Sink, rule, tested};
 use crate::model::{ObjectKind, Severity};
 use crate::sql::quote;
 
@@ -24,13 +24,18 @@ rule! {
     "policies-without-rls" {
         summary: "policies on a table whose row-level security is off",
         category: Category::Safety,
+        also: &["splinter 0007_policy_exists_rls_disabled", "pgrls SEC032"],
         check: check,
     }
 }
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for (name, table) in &facts.catalog.tables {
-        if table.rls_enabled || table.policies.is_empty() {
+        if table.rls_enabled || table.policies.is_empty() || table.extension.is_some() {
+            continue;
+        }
+        // Below a table whose policies are on, the grants of the child are what matters.
+        if tested::ancestors(facts, table).any(|(_, above)| above.rls_enabled) {
             continue;
         }
         let number = table.policies.len();

@@ -42,7 +42,7 @@ rule! {
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for policy in facts.policies.iter().filter(|p| p.table.rls_enabled) {
-        let roles = roles(facts, policy);
+        let roles = facts.roles_of(policy);
         let mut done = BTreeSet::new();
         for call in policy.quals().flat_map(|(_, qual)| &qual.calls) {
             // Several overloads may fit: then it is not certain which one is called.
@@ -52,42 +52,13 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             let denied: Vec<&str> = roles
                 .iter()
                 .copied()
-                .filter(|role| !may_execute(facts, function, role))
+                .filter(|role| !facts.may_execute(function, role))
                 .collect();
             if !denied.is_empty() && done.insert(function.oid) {
                 report(policy, function, &denied, sink);
             }
         }
     }
-}
-
-/// Roles that meet the policy: those it names, or all with a grant on the table.
-fn roles<'f>(facts: &'f Facts<'_>, policy: &'f PolicyFacts<'_>) -> Vec<&'f str> {
-    let grants = &policy.table.grants;
-    let everybody = policy.policy.roles.iter().any(|r| r == "public");
-    let named = policy.policy.roles.iter().map(String::as_str);
-    let candidates: BTreeSet<&str> = if everybody {
-        grants.keys().map(String::as_str).collect()
-    } else {
-        named.collect()
-    };
-    candidates
-        .into_iter()
-        .filter(|role| *role != "public" && facts.meets_policies(role, policy.table))
-        .filter(|role| {
-            grants
-                .keys()
-                .any(|granted| granted == "public" || facts.acts_as(role, granted))
-        })
-        .collect()
-}
-
-fn may_execute(facts: &Facts<'_>, function: &Function, role: &str) -> bool {
-    function
-        .executors
-        .iter()
-        .any(|granted| granted == "public" || facts.acts_as(role, granted))
-        || facts.acts_as(role, &function.owner)
 }
 
 fn report(policy: &PolicyFacts<'_>, function: &Function, denied: &[&str], sink: &mut Sink<'_>) {

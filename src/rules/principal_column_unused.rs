@@ -70,7 +70,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
 
 /// Whether a policy of the table mentions the column, anywhere.
 fn spoken_of(facts: &Facts<'_>, name: &Name, column: &Column) -> bool {
-    let own = facts.policies_of(name).iter().flat_map(|p| p.quals());
+    let own = facts.policies_of(name).iter().flat_map(super::PolicyFacts::quals);
     own.into_iter().any(|(_, qual)| {
         let tested = qual.tests().into_iter().flat_map(|(_, t)| &t.columns);
         let passed = qual.calls.iter().flat_map(|c| &c.columns);

@@ -26,6 +26,7 @@ rule! {
     "rls-without-policies" {
         summary: "row-level security is on and no policy lets anybody in",
         category: Category::Safety,
+        also: &["splinter 0008_rls_enabled_no_policy", "pgrls SEC009"],
         check: check,
     }
 }

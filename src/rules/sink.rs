@@ -59,6 +59,8 @@ impl Found {
             evidence: BTreeMap::new(),
             fix: None,
             advice: None,
+            origin: None,
+            excuse: None,
         })
     }
 

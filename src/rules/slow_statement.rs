@@ -1,5 +1,5 @@
 use super::sink::Found;
-use super::traffic::shorten;
+use super::visits::shorten;
 use super::{Category, Facts, Sink, rule};
 use crate::model::{Name, ObjectKind, Severity, Statement};
 use crate::sql::body::Kind;
@@ -37,7 +37,7 @@ rule! {
 }
 
 /// Fewer calls are maintenance or a trial, and have no spread worth the name.
-const MIN_CALLS: i64 = 5;
+pub(super) const MIN_CALLS: i64 = 5;
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     let Some(known) = facts.statements else {
@@ -54,7 +54,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         let Some(text) = &statement.text else {
             continue;
         };
-        match facts.traffic.mentions(place) {
+        match facts.visits.mentions(place) {
             Some(mentions) if mentions.kind == Kind::Other || own(&mentions.relations) => {}
             Some(mentions) => {
                 let guarded = guarded(facts, statement, &mentions.relations);
@@ -71,7 +71,8 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-fn estimated_p95(statement: &Statement) -> f64 {
+/// Of times that are spread normally.
+pub(super) fn estimated_p95(statement: &Statement) -> f64 {
     statement.mean_ms + 1.645 * statement.stddev_ms
 }
 

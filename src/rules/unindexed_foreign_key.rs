@@ -28,6 +28,7 @@ rule! {
     "unindexed-foreign-key" {
         summary: "a foreign key without an index on its columns",
         category: Category::Index,
+        also: &["splinter 0001_unindexed_foreign_keys"],
         check: check,
     }
 }

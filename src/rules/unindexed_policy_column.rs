@@ -31,6 +31,7 @@ rule! {
     "unindexed-policy-column" {
         summary: "a policy filters by a column that no index starts with",
         category: Category::Speed,
+        also: &["pgrls PERF003"],
         check: check,
     }
 }

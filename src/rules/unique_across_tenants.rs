@@ -73,7 +73,7 @@ fn keys(facts: &Facts<'_>, name: &Name, index: &Index) -> BTreeSet<String> {
         found.extend(key.column.clone());
         let inside = key.expression.as_deref();
         let inside = inside.and_then(|e| Qual::of_policy(e, name, facts.catalog).ok());
-        for qual in inside.iter() {
+        if let Some(qual) = inside {
             let columns = qual.tests().into_iter().flat_map(|(_, t)| &t.columns);
             found.extend(columns.map(|c| c.column.clone()));
         }

@@ -1,6 +1,7 @@
 use super::duplicate_index::needed;
 use super::sink::{Found, size};
 use super::unindexed_foreign_key::supports;
+use super::unreachable_partial_index::unreachable;
 use super::{Category, FEW_ROWS, Facts, Sink, rule};
 use crate::model::{Index, Name, ObjectKind, Severity, Table, TableKind};
 use chrono::TimeDelta;
@@ -31,6 +32,7 @@ rule! {
     "unused-index" {
         summary: "an index that no query has used",
         category: Category::Index,
+        also: &["splinter 0005_unused_index"],
         check: check,
     }
 }
@@ -91,6 +93,8 @@ fn is_unused(facts: &Facts<'_>, name: &Name, table: &Table, index: &Index) -> bo
         && !needed(index, table)
         && !table.foreign_keys.iter().any(|key| supports(index, key))
         && !first.is_some_and(|column| facts.compares(name, column))
+        // Where it is known why, that is said instead.
+        && unreachable(facts, name, table, index).is_none()
 }
 
 fn report(table: &Table, index: &Index, days: i64, sink: &mut Sink<'_>) {

@@ -1,15 +1,17 @@
 use super::sink::Found;
-use super::{Category, Facts, Sink, rule};
+use super::{Category, Facts, Sink, exposure, rule, tested};
 use crate::model::{Name, ObjectKind, Severity, Table, TableKind};
 use crate::sql::quote;
+use crate::sql::touches::Touches;
 
 rule! {
     /// ## What it finds
-    /// A view, or a materialised view, over a table with row-level security, whose owner that security does not apply
-    /// to, and which other roles may read.
+    /// A view, or a materialised view, over a table with row-level security, directly or through other views, whose owner
+    /// that security does not apply to, and which other roles may read.
     ///
     /// ## Why it matters
-    /// A view reads its tables as its owner. Whoever may read the view sees every row, whatever the policies say.
+    /// A view reads its tables as its owner. Whoever may read the view sees every row, whatever the policies say. Where the
+    /// view's own condition asks who reads, the condition is all that hides rows.
     ///
     /// ## What to do
     /// From version 15 on set `security_invoker`; its readers then need SELECT on the tables. Before, give the view to
@@ -39,6 +41,14 @@ rule! {
     "view-bypasses-rls" {
         summary: "a view shows rows that its readers' policies would hide",
         category: Category::Safety,
+        severity: Severity::Error,
+        also: &[
+            "splinter 0010_security_definer_view",
+            "splinter 0016_materialized_view_in_api",
+            "pgrls VIEW001",
+            "pgrls VIEW003",
+            "pgrls SEC054",
+        ],
         check: check,
     }
 }
@@ -46,18 +56,12 @@ rule! {
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for (name, view) in &facts.catalog.tables {
         let stored = view.kind == TableKind::MaterializedView;
-        if !(stored || view.kind == TableKind::View && !invoker(view)) || view.extension.is_some() {
+        let view_kind = stored || view.kind == TableKind::View && !tested::invoker(view);
+        if !view_kind || view.extension.is_some() || exposure::platform(&name.schema) {
             continue;
         }
-        let guarded: Vec<&Name> = view
-            .reads
-            .iter()
-            .filter(|read| {
-                facts
-                    .catalog
-                    .table(read)
-                    .is_some_and(|t| t.rls_enabled && !facts.meets_policies(&view.owner, t))
-            })
+        let guarded: Vec<&Name> = tested::unguarded(facts, &view.owner, view.reads.iter())
+            .into_iter()
             .collect();
         let readers: Vec<&str> = view
             .grants
@@ -77,12 +81,11 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     }
 }
 
-fn invoker(view: &Table) -> bool {
-    view.options.iter().any(|option| {
-        option.split_once('=').is_some_and(|(name, value)| {
-            name == "security_invoker" && matches!(value, "true" | "on" | "1" | "yes")
-        })
-    })
+/// Whether its own condition asks who reads; what is stored has asked whoever filled it.
+fn asks(facts: &Facts<'_>, view: &Table) -> bool {
+    let touches = view.definition.as_deref().and_then(Touches::of_query);
+    view.kind == TableKind::View
+        && touches.is_some_and(|t| t.filtered && tested::asks_session(facts, &t))
 }
 
 fn report(
@@ -98,18 +101,26 @@ fn report(
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(", ");
+    let s = if readers.len() == 1 { "s" } else { "" };
+    let readers_see = readers.join(", ");
+    let asks = asks(facts, view);
+    let (severity, what) = if asks {
+        let only = format!("its condition alone decides what {readers_see} see{s}");
+        (Severity::Note, only)
+    } else {
+        (Severity::Error, format!("{readers_see} see{s} every row"))
+    };
     let found = Found::new(
-        Severity::Error,
+        severity,
         ObjectKind::Table,
         name,
         None,
         format!(
-            "reads {list} as its owner {}, to whom the policies do not apply: {} see{} every row",
-            view.owner,
-            readers.join(", "),
-            if readers.len() == 1 { "s" } else { "" }
+            "reads {list} as its owner {}, to whom the policies do not apply: {what}",
+            view.owner
         ),
     )
+    .evidence("asks_reader", asks)
     .evidence(
         "reads",
         guarded.iter().map(ToString::to_string).collect::<Vec<_>>(),

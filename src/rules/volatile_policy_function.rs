@@ -34,6 +34,7 @@ rule! {
     "volatile-policy-function" {
         summary: "a policy calls a volatile function",
         category: Category::Speed,
+        also: &["pgrls PERF002"],
         check: check,
     }
 }

@@ -1,10 +1,10 @@
 //! Whether the server puts a function's text in place of its call, and what keeps it from doing so.
 
 use super::scope::worst_volatility;
-use super::tree::{column_path, parse_statement};
+use super::tree::{column_path, names, parse_expression, parse_statement, parts};
 use crate::model::{Catalog, Function, Volatility};
 use pg_query::protobuf::{AExprKind, BoolExprType, SelectStmt};
-use pg_query::{Node, NodeEnum, NodeRef};
+use pg_query::{Node, NodeEnum};
 
 /// What keeps a scalar function from being folded into the query that calls it; empty where it is folded.
 /// The first is the worst: what comes after it may go away with it.
@@ -53,6 +53,21 @@ pub fn folded_volatility(function: &Function, catalog: &Catalog) -> Option<Volat
     Some(worst_volatility(&expression(&function.body)?, catalog))
 }
 
+/// Whether an expression, or the body of a function, turns text into JSON outside of sub-selects: each evaluation
+/// parses it again.
+pub fn parses_json(text: &str) -> bool {
+    let node = parse_expression(text).ok().or_else(|| expression(text));
+    node.is_some_and(|node| {
+        nodes(&node).iter().any(|part| match &part.node {
+            Some(NodeEnum::TypeCast(cast)) => {
+                let target = cast.type_name.as_ref().map(|t| names(&t.names));
+                target.is_some_and(|t| matches!(t.last(), Some(&"json" | &"jsonb")))
+            }
+            _ => false,
+        })
+    })
+}
+
 /// The one expression that a body consists of, without sub-selects: the server folds nothing else.
 fn expression(body: &str) -> Option<Node> {
     let value = match statement(body)? {
@@ -60,7 +75,9 @@ fn expression(body: &str) -> Option<Node> {
         NodeEnum::SelectStmt(select) => only_target(*select)?,
         _ => return None,
     };
-    let has_sub_select = nodes(&value).any(|node| matches!(node, NodeRef::SubLink(_)));
+    let has_sub_select = nodes(&value)
+        .iter()
+        .any(|n| matches!(n.node, Some(NodeEnum::SubLink(_))));
     (!has_sub_select).then_some(value)
 }
 
@@ -104,40 +121,44 @@ fn only_target(mut select: SelectStmt) -> Option<Node> {
     }
 }
 
-fn nodes(node: &Node) -> impl Iterator<Item = NodeRef<'_>> {
-    let all = node.node.as_ref().map(NodeEnum::nodes).unwrap_or_default();
-    all.into_iter().map(|(node, ..)| node)
+/// The expression and everything in it, as far as it is understood; sub-selects are not gone into.
+fn nodes(node: &Node) -> Vec<Node> {
+    let mut all = vec![node.clone()];
+    for part in parts(node).unwrap_or_default() {
+        all.extend(nodes(&part));
+    }
+    all
 }
 
 /// Whether the expression is NULL as soon as any parameter is, as far as the server proves it.
 fn is_strict(body: &Node, function: &Function, catalog: &Catalog) -> bool {
     let mut used = vec![false; function.argument_types.len()];
-    for node in nodes(body) {
-        let strict = match node {
-            NodeRef::BoolExpr(e) => e.boolop() == BoolExprType::NotExpr,
-            NodeRef::AExpr(e) => !matches!(
+    for node in nodes(body).into_iter().filter_map(|n| n.node) {
+        let strict = match &node {
+            NodeEnum::BoolExpr(e) => e.boolop() == BoolExprType::NotExpr,
+            NodeEnum::AExpr(e) => !matches!(
                 e.kind(),
                 AExprKind::AexprDistinct | AExprKind::AexprNotDistinct | AExprKind::AexprNullif
             ),
-            NodeRef::CaseExpr(_)
-            | NodeRef::CoalesceExpr(_)
-            | NodeRef::MinMaxExpr(_)
-            | NodeRef::NullTest(_)
-            | NodeRef::BooleanTest(_)
-            | NodeRef::AArrayExpr(_)
-            | NodeRef::RowExpr(_)
-            | NodeRef::XmlExpr(_) => false,
-            NodeRef::FuncCall(call) => {
+            NodeEnum::CaseExpr(_)
+            | NodeEnum::CoalesceExpr(_)
+            | NodeEnum::MinMaxExpr(_)
+            | NodeEnum::NullTest(_)
+            | NodeEnum::BooleanTest(_)
+            | NodeEnum::AArrayExpr(_)
+            | NodeEnum::RowExpr(_)
+            | NodeEnum::XmlExpr(_) => false,
+            NodeEnum::FuncCall(call) => {
                 let (schema, name) = super::tree::qualified(&call.funcname);
                 catalog.functions_named(schema, name).all(|f| f.strict)
             }
-            NodeRef::ParamRef(p) => {
+            NodeEnum::ParamRef(p) => {
                 let place = usize::try_from(p.number)
                     .ok()
                     .and_then(|n| n.checked_sub(1));
                 mark(&mut used, place)
             }
-            NodeRef::ColumnRef(column) => {
+            NodeEnum::ColumnRef(column) => {
                 let name = column_path(column).last().copied().unwrap_or_default();
                 let place = function.argument_names.iter().position(|n| n == name);
                 mark(&mut used, place)

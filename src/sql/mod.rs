@@ -2,10 +2,17 @@
 
 pub mod access;
 pub mod body;
+mod bound;
+pub mod columns;
+pub mod constants;
 pub mod ddl;
+pub mod expr;
+pub mod fold;
 pub mod inline;
+pub mod lines;
 pub mod lock;
 pub mod partition;
+pub mod predicate;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
@@ -14,5 +21,7 @@ pub mod script;
 mod single;
 pub mod touches;
 pub mod tree;
+pub mod words;
 
+pub use bound::bound;
 pub use single::{Single, is_limited, single};

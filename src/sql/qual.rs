@@ -1,12 +1,15 @@
 //! What a policy expression asks of the server: which comparisons an index could answer, which functions run, and
 //! how often. Reads expressions as `pg_get_expr` prints them.
 
+use super::expr::Expr;
 use crate::model::{Catalog, Name};
 use std::collections::BTreeSet;
 
 mod clause;
 mod parts;
 mod walk;
+
+pub(in crate::sql) use parts::parts;
 
 /// The expression is no SQL, or holds something not understood: nothing may be said about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +23,8 @@ pub struct Qual {
     pub scopes: Vec<Scope>,
     /// Every function call, those inside sub-selects too.
     pub calls: Vec<Call>,
+    /// The expression itself.
+    pub expr: Expr,
 }
 
 /// The row, or one sub-select.
@@ -182,6 +187,15 @@ impl Form {
     }
 }
 
+/// The parse tree of an expression, apart from any table.
+pub struct Parsed(pg_query::Node);
+
+impl Parsed {
+    pub fn new(expression: &str) -> Result<Self, NotUnderstood> {
+        walk::parse(&format!("select ({expression})")).map(Self)
+    }
+}
+
 impl Qual {
     /// Analyses an expression over the row of `table`.
     pub fn of_policy(
@@ -189,11 +203,20 @@ impl Qual {
         table: &Name,
         catalog: &Catalog,
     ) -> Result<Self, NotUnderstood> {
+        Self::of_parsed(&Parsed::new(expression)?, table, catalog)
+    }
+
+    /// As [`Qual::of_policy`], for one expression that stands at many tables.
+    pub fn of_parsed(
+        parsed: &Parsed,
+        table: &Name,
+        catalog: &Catalog,
+    ) -> Result<Self, NotUnderstood> {
         let row = Relation {
             alias: table.name.clone(),
             table: Some(table.clone()),
         };
-        walk::analyse(&format!("select ({expression})"), row, catalog)
+        walk::analyse(&parsed.0, row, catalog)
     }
 
     /// The policy's own condition.

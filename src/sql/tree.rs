@@ -38,6 +38,42 @@ pub fn parse_select(text: &str) -> Result<SelectStmt, Unreadable> {
     }
 }
 
+/// The condition of a check constraint as `pg_get_constraintdef` prints it; `None` for constraints of other kinds.
+pub fn check_condition(definition: &str) -> Option<String> {
+    let NodeEnum::AlterTableStmt(alter) =
+        parse_statement(&format!("alter table t add {definition}")).ok()?
+    else {
+        return None;
+    };
+    let NodeEnum::AlterTableCmd(command) = alter.cmds.first()?.node.as_ref()? else {
+        return None;
+    };
+    match command.def.as_ref()?.node.as_ref()? {
+        NodeEnum::Constraint(constraint) => print_expression(constraint.raw_expr.as_deref()?).ok(),
+        _ => None,
+    }
+}
+
+/// The plain columns of a partition key as `pg_get_partkeydef` prints it; `None` in place of an expression.
+pub fn partition_columns(key: &str) -> Vec<Option<String>> {
+    let Ok(NodeEnum::CreateStmt(create)) =
+        parse_statement(&format!("create table t () partition by {key}"))
+    else {
+        return Vec::new();
+    };
+    let parts = create
+        .partspec
+        .map(|spec| spec.part_params)
+        .unwrap_or_default();
+    parts
+        .into_iter()
+        .map(|part| match part.node {
+            Some(NodeEnum::PartitionElem(part)) if !part.name.is_empty() => Some(part.name),
+            _ => None,
+        })
+        .collect()
+}
+
 /// Parses one statement of any kind.
 pub fn parse_statement(text: &str) -> Result<NodeEnum, Unreadable> {
     let mut parsed = pg_query::parse(text, 0).map_err(|e| Unreadable(e.to_string()))?;

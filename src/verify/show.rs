@@ -1,7 +1,7 @@
 //! What was seen becomes a report.
 
 use super::{Access, Answer, Seen, Visibility};
-use crate::model::{Block, Cell, Grid, Outcome, Report, Tone};
+use crate::model::{Block, Cell, Check, CheckResult, Grid, Outcome, Report, Tone};
 use std::collections::BTreeMap;
 
 /// What differs, and what was looked at for each persona.
@@ -51,8 +51,23 @@ pub fn report(found: &Visibility) -> Report {
         report.blocks.push(Block::Table(personas_grid(&found.seen)));
     }
     report.gaps.clone_from(&found.gaps);
+    report.checks = found.seen.iter().map(check).collect();
     report.data = serde_json::json!({ "seen": found.seen });
     report
+}
+
+fn check(seen: &Seen) -> Check {
+    Check {
+        name: format!("{} {} {}", seen.persona, seen.table, word(seen.access)),
+        result: if seen.unknown() {
+            CheckResult::Skipped("there was no time to look".to_owned())
+        } else if seen.equal() {
+            CheckResult::Passed
+        } else {
+            let (before, after) = (answer(seen, &seen.before), answer(seen, &seen.after));
+            CheckResult::Failed(vec![format!("{before} before, {after} after")])
+        },
+    }
 }
 
 fn is_different(seen: &Seen) -> bool {

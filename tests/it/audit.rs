@@ -57,8 +57,8 @@ create policy own on doc for select to app
 async fn a_sub_select_over_an_unindexed_table_is_followed() {
     let script = "
 create index on doc (owner_id);
-create table friend (user_id uuid, other uuid);
-insert into friend select md5((n % 500)::text)::uuid, gen_random_uuid() from generate_series(1, 20000) n;
+create table friend (id int generated always as identity primary key, user_id uuid, other uuid);
+insert into friend (user_id, other) select md5((n % 500)::text)::uuid, gen_random_uuid() from generate_series(1, 20000) n;
 create policy own on doc for select to app
   using (owner_id = any (array(select f.other from friend f where f.user_id = auth.uid())));
 ";
@@ -75,9 +75,9 @@ create policy own on doc for select to app
 async fn recursion_by_way_of_another_table_is_found_and_a_straight_chain_is_not() {
     let script = "
 create index on doc (owner_id);
-create table a (id int);
-create table b (id int);
-create table c (id int);
+create table a (id int primary key);
+create table b (id int primary key);
+create table c (id int primary key);
 alter table a enable row level security;
 alter table b enable row level security;
 alter table c enable row level security;
@@ -108,7 +108,7 @@ grant select on a, b, c to app;
 async fn names_from_hell_are_quoted_in_fixes_that_run() {
     let script = "
 create schema \"my \"\"schema\";
-create table \"my \"\"schema\".\"Order; drop\" (\"user id\" uuid not null, \"select\" int);
+create table \"my \"\"schema\".\"Order; drop\" (\"user id\" uuid not null, \"select\" int primary key);
 insert into \"my \"\"schema\".\"Order; drop\" select gen_random_uuid(), n from generate_series(1, 20000) n;
 alter table \"my \"\"schema\".\"Order; drop\" enable row level security;
 create policy \"own's\" on \"my \"\"schema\".\"Order; drop\" for select to app using (\"user id\" = (select auth.uid()));

@@ -1,7 +1,7 @@
 //! Databases to audit: roles and an `auth` schema as API servers have them.
 
 use crate::server::{self, Db};
-use dbtune::db::{Session, Target, read_catalog, read_statements};
+use dbtune::db::{Session, Target, read_catalog, read_statements, read_taxes};
 use dbtune::model::{Catalog, Finding, Gap, Statements};
 use dbtune::rules::{self, Scope};
 
@@ -59,6 +59,9 @@ pub(crate) async fn read(url: &str) -> (Catalog, Option<Statements>) {
         .await
         .unwrap_or_else(|e| panic!("{e}"));
     let statements = read_statements(&session, &mut catalog)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
+    read_taxes(&session, &mut catalog)
         .await
         .unwrap_or_else(|e| panic!("{e}"));
     (catalog, statements)

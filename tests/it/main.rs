@@ -5,8 +5,18 @@
 )]
 
 mod audit;
+mod audit_excuses;
+mod audit_formats;
+mod audit_fuzz;
 mod audit_ground;
+mod audit_health;
+mod audit_hostile;
+mod audit_migrations;
+mod audit_replica;
+mod audit_run;
+mod audit_snapshot;
 mod audit_speed;
+mod bench_failures;
 mod bench_gate;
 mod benching;
 mod commands;

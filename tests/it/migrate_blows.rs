@@ -90,15 +90,20 @@ async fn strike(ground: &Ground, blow: Blow, child: &mut std::process::Child) ->
                 .is_empty()
         }
         Blow::CrashServer => {
-            let row = admin(ground)
-                .await
+            let witness = admin(ground).await;
+            let row = witness
                 .query_opt(&format!("select pid {pick} limit 1"), &[])
                 .await
                 .unwrap();
             let Some(row) = row else { return false };
             let pid = nix::unistd::Pid::from_raw(row.get(0));
-            // One backend killed: the server throws everybody out and recovers.
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok()
+            // One backend killed: the server throws everybody out and recovers. It notices a moment later.
+            let killed = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok();
+            while killed && !witness.is_closed() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            drop(admin(ground).await);
+            killed
         }
         Blow::DiskFull => true,
     }
@@ -122,10 +127,6 @@ async fn struck(ground: &Ground, blow: Blow, args: &[&str], after: Duration) -> 
     child.wait().unwrap();
     if blow == Blow::DiskFull {
         fill_disk(ground, false).await;
-    }
-    if blow == Blow::CrashServer {
-        // The server notices the death of a process a moment later.
-        tokio::time::sleep(Duration::from_millis(300)).await;
     }
     hit
 }

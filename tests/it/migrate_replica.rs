@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 /// Ends with the test.
-struct Replica {
+pub(crate) struct Replica {
     bin: PathBuf,
     owner: u32,
     data: PathBuf,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -75,7 +75,7 @@ async fn back_up(client: &Client, to: &Path) {
 }
 
 /// Copies the server and starts the copy as its standby.
-async fn replica_of(ground: &Ground, primary: &Throwaway) -> Replica {
+pub(crate) async fn replica_of(ground: &Ground, primary: &Throwaway) -> Replica {
     let client = ground.db.client().await;
     let bin = server::binaries(&client).await;
     let dir = tempfile::tempdir_in("/tmp").unwrap();

@@ -38,7 +38,11 @@ pub(crate) fn server() -> &'static Throwaway {
         // A thread of its own, because the caller may be inside a runtime.
         std::thread::spawn(|| {
             tokio::runtime::Runtime::new().unwrap().block_on(async {
-                Throwaway::start(Options::from_env(&environment()).unwrap())
+                let mut options = Options::from_env(&environment()).unwrap();
+                // All tests together send more statements than it holds by default.
+                let (name, most) = ("pg_stat_statements.max", "50000");
+                options.settings.insert(name.to_owned(), most.to_owned());
+                Throwaway::start(options)
                     .await
                     .unwrap_or_else(|e| panic!("{e}"))
             })

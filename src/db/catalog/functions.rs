@@ -10,6 +10,11 @@ impl Reader<'_> {
         for row in self.rows("read functions", sql).await? {
             catalog.functions.push(function(&row)?);
         }
+        let sql = include_str!("../queries/callables.sql");
+        for row in self.rows("read what else can be called", sql).await? {
+            let name = Name::new(get::<&str>(&row, "schema")?, get::<&str>(&row, "name")?);
+            catalog.callables.insert(name);
+        }
         let sql = include_str!("../queries/builtins.sql");
         for row in self.rows("read built-in functions", sql).await? {
             let name: String = get(&row, "name")?;

@@ -74,6 +74,7 @@ impl<'a> Reader<'a> {
                 settable: get(&row, "settable")?,
                 connection_limit: get(&row, "connection_limit")?,
                 config: get(&row, "config")?,
+                database_config: get(&row, "database_config")?,
             };
             catalog.roles.insert(get(&row, "name")?, role);
         }

@@ -70,6 +70,10 @@ impl Reader<'_> {
                 table.grants.insert(role, privileges);
             })?;
         }
+        let sql = include_str!("../queries/published.sql");
+        for row in self.rows("read publications", sql).await? {
+            each.put(&row, |table| table.published = true)?;
+        }
         let sql = include_str!("../queries/indexes.sql");
         let rows = self.rows("read indexes", sql).await?;
         let indexes = rows.iter().map(index).collect::<Result<Vec<_>>>()?;
@@ -78,8 +82,11 @@ impl Reader<'_> {
             if let Some(parent) = get::<Option<u32>>(row, "parent")? {
                 index.partition_of = by_oid.get(&parent).cloned();
             }
+            let (hit, read): (i64, i64) = (get(row, "hit")?, get(row, "read")?);
             each.put(row, |table| {
                 table.activity.idx_scans += index.scans;
+                table.activity.index_hit += hit;
+                table.activity.index_read += read;
                 table.indexes.push(index);
             })?;
         }
@@ -189,12 +196,22 @@ fn table(row: &Row) -> Result<Table> {
             dead: get(row, "dead")?,
             last_vacuum: get(row, "last_vacuum")?,
             last_analyze: get(row, "last_analyze")?,
+            last_autovacuum: get(row, "last_autovacuum")?,
+            modified_since_analyze: get(row, "modified_since_analyze")?,
+            inserted_since_vacuum: get(row, "inserted_since_vacuum")?,
+            heap_hit: get(row, "heap_hit")?,
+            heap_read: get(row, "heap_read")?,
+            index_hit: 0,
+            index_read: 0,
+            xid_age: get(row, "xid_age")?,
+            multixact_age: get(row, "multixact_age")?,
         },
         statistics_readable: get(row, "statistics_readable")?,
         partition_key: get(row, "partition_key")?,
         extension: get(row, "extension")?,
         options: get(row, "options")?,
         inherited: get(row, "inherited")?,
+        replica_identity_full: get(row, "replica_identity_full")?,
         ..Table::default()
     })
 }

@@ -25,6 +25,8 @@ select
     case when c.relkind = 'i' then pg_relation_size(c.oid) else 0 end as bytes, -- exact
     c.relpages::int8 * current_setting('block_size')::int8 as bytes, -- estimated
     pg_stat_get_numscans(i.indexrelid) as scans,
+    pg_stat_get_blocks_hit(i.indexrelid) as hit,
+    pg_stat_get_blocks_fetched(i.indexrelid) - pg_stat_get_blocks_hit(i.indexrelid) as read,
     null::timestamptz as last_scan, -- <16
     pg_stat_get_lastscan(i.indexrelid) as last_scan, -- 16+
     case when c.relispartition then (

@@ -20,6 +20,7 @@ select
     r.rolinherit as inherit,
     r.rolconnlimit as connection_limit,
     coalesce(r.rolconfig, '{}') as config,
+    coalesce(s.setconfig, '{}') as database_config,
     pg_has_role(current_user, r.oid, 'member') as settable, -- <16
     pg_has_role(current_user, r.oid, 'set') as settable, -- 16+
     array(
@@ -35,3 +36,6 @@ select
         order by 1
     ) as becomes
 from pg_catalog.pg_roles r
+left join pg_catalog.pg_db_role_setting s
+    on s.setrole = r.oid
+    and s.setdatabase = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())

@@ -21,6 +21,14 @@ select
     pg_stat_get_dead_tuples(c.oid) as dead,
     greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)) as last_vacuum,
     greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid)) as last_analyze,
+    pg_stat_get_last_autovacuum_time(c.oid) as last_autovacuum,
+    pg_stat_get_mod_since_analyze(c.oid) as modified_since_analyze,
+    pg_stat_get_ins_since_vacuum(c.oid) as inserted_since_vacuum,
+    pg_stat_get_blocks_hit(c.oid) as heap_hit,
+    pg_stat_get_blocks_fetched(c.oid) - pg_stat_get_blocks_hit(c.oid) as heap_read,
+    case when c.relkind in ('r', 'm') then age(c.relfrozenxid)::int8 else 0 end as xid_age,
+    case when c.relkind in ('r', 'm') then mxid_age(c.relminmxid)::int8 else 0 end as multixact_age,
+    c.relreplident = 'f' as replica_identity_full,
     has_table_privilege(c.oid, 'select') and not row_security_active(c.oid) as statistics_readable,
     case when c.relispartition then (
         select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid

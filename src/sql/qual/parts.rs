@@ -4,7 +4,7 @@ use super::NotUnderstood;
 use pg_query::{Node, NodeEnum};
 
 /// Sub-expressions in order; sub-selects are not among them. An unknown kind of node is an error, not an omission.
-pub(super) fn parts(node: &NodeEnum) -> Result<Vec<&Node>, NotUnderstood> {
+pub(in crate::sql) fn parts(node: &NodeEnum) -> Result<Vec<&Node>, NotUnderstood> {
     fn some<'a>(boxes: &[&'a Option<Box<Node>>]) -> Vec<&'a Node> {
         boxes.iter().filter_map(|b| b.as_deref()).collect()
     }

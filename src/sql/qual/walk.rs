@@ -3,6 +3,7 @@
 use super::parts::{names, parts};
 use super::{Call, ColumnUse, NotUnderstood, Qual, Relation, Scope, ScopeKind};
 use crate::model::{Catalog, Name};
+use crate::sql::expr::Expr;
 use pg_query::protobuf::{RangeVar, SelectStmt, SubLink, SubLinkType};
 use pg_query::{Node, NodeEnum};
 use std::collections::BTreeSet;
@@ -22,30 +23,36 @@ pub(super) struct Walker<'a> {
     with: Vec<String>,
 }
 
-/// Analyses the one target of `select`, with `row` as the row around it.
+/// The one target of a `select`, parsed.
+pub(super) fn parse(select: &str) -> Result<Node, NotUnderstood> {
+    let not_one = || NotUnderstood("not one expression".to_owned());
+    let parsed = pg_query::parse(select, 0).map_err(|e| NotUnderstood(e.to_string()))?;
+    let mut statements = parsed.protobuf.stmts.into_iter();
+    let (Some(statement), None) = (statements.next(), statements.next()) else {
+        return Err(not_one());
+    };
+    let Some(NodeEnum::SelectStmt(select)) = statement.stmt.and_then(|s| s.node) else {
+        return Err(not_one());
+    };
+    let mut targets = select.target_list.into_iter();
+    let (Some(target), None) = (targets.next(), targets.next()) else {
+        return Err(not_one());
+    };
+    let Some(NodeEnum::ResTarget(target)) = target.node else {
+        return Err(not_one());
+    };
+    target
+        .val
+        .map(|node| *node)
+        .ok_or_else(|| NotUnderstood("empty expression".to_owned()))
+}
+
+/// Analyses an expression with `row` as the row around it.
 pub(super) fn analyse(
-    select: &str,
+    expression: &Node,
     row: Relation,
     catalog: &Catalog,
 ) -> Result<Qual, NotUnderstood> {
-    let parsed = pg_query::parse(select, 0).map_err(|e| NotUnderstood(e.to_string()))?;
-    let [statement] = parsed.protobuf.stmts.as_slice() else {
-        return Err(NotUnderstood("not one expression".to_owned()));
-    };
-    let node = statement.stmt.as_ref().and_then(|s| s.node.as_ref());
-    let Some(NodeEnum::SelectStmt(select)) = node else {
-        return Err(NotUnderstood("not one expression".to_owned()));
-    };
-    let [target] = select.target_list.as_slice() else {
-        return Err(NotUnderstood("not one expression".to_owned()));
-    };
-    let Some(NodeEnum::ResTarget(target)) = &target.node else {
-        return Err(NotUnderstood("not one expression".to_owned()));
-    };
-    let expression = target
-        .val
-        .as_deref()
-        .ok_or_else(|| NotUnderstood("empty expression".to_owned()))?;
     let mut walker = Walker {
         catalog,
         qual: Qual::default(),
@@ -55,6 +62,7 @@ pub(super) fn analyse(
         relations: vec![row],
         ..Scope::default()
     });
+    walker.qual.expr = Expr::of(expression)?;
     let filter = walker.clauses(expression, 0)?;
     walker.put_filter(0, filter);
     Ok(walker.qual)

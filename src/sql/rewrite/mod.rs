@@ -21,7 +21,7 @@ mod tests;
 mod wrap;
 
 pub use function::Companion;
-pub(super) use function::plpgsql_tree;
+pub(in crate::sql) use function::plpgsql_tree;
 pub use step::{STEPS, Step};
 
 use super::tree::{Unreadable, parse_expression, print_expression};
