@@ -175,6 +175,7 @@ impl Baseline {
                     after,
                     repeatable: !crate::sql::is_limited(&query.sql),
                     thresholds: None,
+                    allowed: None,
                 }),
             }
         }

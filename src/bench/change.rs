@@ -16,8 +16,13 @@ pub(super) struct Change {
     pub(super) limit: f64,
     /// Milliseconds, after less before.
     difference: f64,
+    /// The same of what the slowest draws typically take, at most, with 95 % confidence.
+    typical_difference: f64,
     floor: f64,
     tail_floor: f64,
+    /// A p-value under this makes one look longer.
+    suspicious: f64,
+    gained: bool,
     estimates: Option<Estimates>,
     /// What shows that the query is slower by more than allowed, if anything does.
     pub(super) slower: Option<Slower>,
@@ -65,26 +70,28 @@ impl Change {
             } else {
                 p_a - p_b
             },
+            typical_difference: f64::INFINITY,
             floor: gate.floor_ms,
             // Where other processes' share is not known, their time slices of some milliseconds pass for the query's own tail.
             tail_floor: gate
                 .floor_ms
                 .max(measured.slo_ms / if counted { 100.0 } else { 10.0 }),
+            suspicious: gate.suspicious(),
+            gained: false,
             estimates: None,
             slower: None,
             p_value: 1.0,
             suspicion: 1.0,
         };
-        match estimates {
-            Some(estimates) => {
-                let typical = a.summary().typical - b.summary().typical;
-                change.weigh(estimates, typical, both_halves(before, after, limit));
-            }
-            None => {
-                (change.low, change.high) =
-                    ratio_interval(before.blocks(), after.blocks(), 0.95, FEW_SAMPLES);
-                change.weigh_extremes(gate);
-            }
+        if let Some(estimates) = estimates {
+            let (typical_b, typical_a) = (b.summary().typical, a.summary().typical);
+            change.typical_difference = typical_b * (estimates.typical.high() - 1.0);
+            let halves = both_halves(before, after, limit);
+            change.weigh(estimates, typical_a - typical_b, halves);
+        } else {
+            (change.low, change.high) =
+                ratio_interval(before.blocks(), after.blocks(), 0.95, FEW_SAMPLES);
+            change.weigh_extremes();
         }
         change.p_value = change.slower.map_or(1.0, |s| s.p_value);
         change
@@ -113,7 +120,17 @@ impl Change {
                 slower("", &estimates.p95),
             ),
         ];
-        self.suspicion = signs.iter().map(|(_, s)| s.p_value).fold(1.0, f64::min);
+        // A tail that counts for nothing rouses no suspicion either.
+        self.suspicion = signs
+            .iter()
+            .filter(|(counts, _)| *counts)
+            .map(|(_, s)| s.p_value)
+            .fold(1.0, f64::min);
+        self.gained = [&estimates.p95, &estimates.typical]
+            .map(|e| e.inverse().p_value() * MEASURES)
+            .into_iter()
+            .fold(1.0, f64::min)
+            <= self.suspicious;
         self.slower = signs
             .into_iter()
             .filter(|(counts, s)| *counts && s.low > self.limit)
@@ -124,7 +141,7 @@ impl Change {
     }
 
     /// Few samples, or some that were cut off: what is outside the extremes is sure.
-    fn weigh_extremes(&mut self, gate: &Gate) {
+    fn weigh_extremes(&mut self) {
         let cut_off_only_now = self.point.is_infinite();
         if cut_off_only_now || self.low > self.limit && self.difference > self.floor {
             self.slower = Some(Slower {
@@ -135,18 +152,15 @@ impl Change {
             });
         }
         self.suspicion = if self.point > self.limit {
-            gate.suspicious() / 2.0
+            self.suspicious / 2.0
         } else {
             1.0
         };
     }
 
-    /// No gate depends on it, so either measure will do.
+    /// With a chance of 5 % in a whole run that it is not so; no gate depends on it.
     pub(super) fn faster(&self) -> bool {
-        let surely = match &self.estimates {
-            Some(e) => e.p95.high() < 1.0 || e.typical.high() < 1.0,
-            None => self.high < 1.0,
-        };
+        let surely = self.gained || self.estimates.is_none() && self.high < 1.0;
         self.point < 1.0 / self.limit && surely
     }
 
@@ -158,7 +172,9 @@ impl Change {
     /// Not so different that it would matter either way.
     pub(super) fn within(&self) -> bool {
         let tail = self.difference <= self.tail_floor || self.high <= self.limit;
-        self.difference.abs() <= self.floor || self.typical_within() && tail
+        let tiny = self.difference.abs() <= self.floor
+            && (self.estimates.is_none() || self.typical_difference <= self.floor);
+        tiny || self.typical_within() && tail
     }
 
     fn typical_within(&self) -> bool {

@@ -23,6 +23,9 @@ pub struct Measured {
     /// What the gate asks of this query, where that is not what it asks of all.
     #[serde(default)]
     pub thresholds: Option<Thresholds>,
+    /// Why the gate lets a bad verdict pass; never other answers.
+    #[serde(default)]
+    pub allowed: Option<String>,
 }
 
 /// Compares the two sides of one query, which has its share of the run's chance of a false alarm.
@@ -80,6 +83,11 @@ impl<'a> Found<'a> {
         if plan_changed && self.thresholds().plan_change == PlanChange::Warn {
             reasons.push("another plan than before".to_owned());
         }
+        let bad = [Verdict::Slower, Verdict::OverSlo, Verdict::Costlier];
+        let may_pass = bad.contains(&verdict);
+        if let Some(allowed) = measured.allowed.as_ref().filter(|_| may_pass) {
+            reasons.push(format!("allowed: {allowed}"));
+        }
         let comparison = Comparison {
             query: measured.query.clone(),
             weight: measured.weight,
@@ -90,7 +98,7 @@ impl<'a> Found<'a> {
             before,
             after,
             verdict,
-            allowed: None,
+            allowed: measured.allowed.clone().filter(|_| may_pass),
             reasons,
         };
         (comparison, settled)
@@ -264,6 +272,7 @@ mod tests {
             after,
             repeatable: true,
             thresholds: None,
+            allowed: None,
         };
         compare(&measured, &Gate::new(10.0, 20, Duration::from_secs(5))).verdict
     }
@@ -325,6 +334,7 @@ mod tests {
             after: after.clone(),
             repeatable: true,
             thresholds: None,
+            allowed: None,
         };
         let gate = Gate::new(10.0, 1, Duration::from_secs(5));
         let found = compare(&measured, &gate);

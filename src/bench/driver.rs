@@ -2,7 +2,8 @@
 
 use super::processor::Queue;
 use crate::db::{
-    Error, Execution, Explain, Limits, Prepared, Result, Session, Target, draw_of, explain,
+    Error, Execution, Explain, Limits, Plans, Prepared, Result, Session, Target, Way, draw_of,
+    explain, explain_generic,
 };
 use crate::model::{Query, Samples};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ pub(super) struct Side {
     /// Connections so far.
     epoch: usize,
     limits: Limits,
+    way: Way,
     tracks: Vec<Track>,
 }
 
@@ -35,14 +37,20 @@ pub(super) struct Track {
 }
 
 impl Side {
-    pub(super) async fn open(target: &Target, queries: usize, limits: Limits) -> Result<Self> {
-        let (session, queue) = connect(target).await?;
+    pub(super) async fn open(
+        target: &Target,
+        queries: usize,
+        limits: Limits,
+        way: Way,
+    ) -> Result<Self> {
+        let (session, queue) = connect(target, way).await?;
         Ok(Self {
             target: target.clone(),
             session,
             queue,
             epoch: 1,
             limits,
+            way,
             tracks: std::iter::repeat_with(Track::default)
                 .take(queries)
                 .collect(),
@@ -52,7 +60,7 @@ impl Side {
     /// Goes on with a new backend, on another processor and at other addresses perhaps: what one backend has by luck
     /// is not taken for what the side has.
     pub(super) async fn reconnect(&mut self) -> Result<()> {
-        (self.session, self.queue) = connect(&self.target).await?;
+        (self.session, self.queue) = connect(&self.target, self.way).await?;
         self.epoch += 1;
         for track in &mut self.tracks {
             track.prepared = None;
@@ -91,13 +99,19 @@ impl Side {
         track.samples.cost = Some(plan.total_cost);
         let ran = async {
             let begun = self.queue.as_ref().and_then(Queue::read);
-            let plan = explain(&self.session, query, 0, Explain::Measure).await?;
+            let plan = if self.way.plans == Plans::Generic {
+                explain_generic(&self.session, query, 0).await?
+            } else {
+                explain(&self.session, query, 0, Explain::Measure).await?
+            };
             let ended = self.queue.as_ref().and_then(Queue::read);
             let taken = begun.zip(ended).map(|(b, e)| b.taken(e, Duration::MAX));
             Ok((plan, taken.unwrap_or_default()))
         };
         match self.within(query, ran).await {
             Ok(((plan, taken), _)) => {
+                track.samples.plan = Some(plan.shape());
+                track.samples.cost = Some(plan.total_cost);
                 track.samples.buffers = plan.buffers();
                 track.samples.rows_removed = plan.rows_removed();
                 let taken_ms = taken.as_secs_f64() * 1e3;
@@ -284,8 +298,8 @@ impl Track {
     }
 }
 
-async fn connect(target: &Target) -> Result<(Session, Option<Queue>)> {
-    let session = Session::connect(target, "bench").await?;
+async fn connect(target: &Target, way: Way) -> Result<(Session, Option<Queue>)> {
+    let session = Session::connect(target, "bench").await?.in_the_way(way);
     let pid = session
         .texts(
             "ask a backend for its number",

@@ -15,6 +15,14 @@ impl Estimate {
         self.error.hypot(RESOLUTION)
     }
 
+    /// Of before / after.
+    pub(super) fn inverse(&self) -> Self {
+        Self {
+            point: 1.0 / self.point.max(1e-12),
+            ..self.clone()
+        }
+    }
+
     /// What the ratio is at least, with 95 % confidence.
     pub(super) fn low(&self) -> f64 {
         self.moved(-student(ONE_SIDED, self.freedom))

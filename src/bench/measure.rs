@@ -3,7 +3,7 @@
 use super::comparison::{Measured, is_settled};
 use super::driver::{Side, Track};
 use super::gate::Gate;
-use crate::db::{Limits, Result, Target};
+use crate::db::{Limits, Result, Target, Way};
 use crate::model::{Query, Samples, Workload};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +16,7 @@ pub struct Effort {
     pub duration: Duration,
     pub limits: Limits,
     pub gate: Gate,
+    pub way: Way,
 }
 
 /// An execution's share of set-up and round trips, in milliseconds.
@@ -56,8 +57,8 @@ pub async fn measure_pair(
 ) -> Result<Vec<Measured>> {
     let queries = &workload.queries;
     let mut sides = vec![
-        Side::open(before, queries.len(), effort.limits).await?,
-        Side::open(after, queries.len(), effort.limits).await?,
+        Side::open(before, queries.len(), effort.limits, effort.way).await?,
+        Side::open(after, queries.len(), effort.limits, effort.way).await?,
     ];
     run(&mut sides, queries, effort, note).await?;
     let mut repeatable = Vec::with_capacity(queries.len());
@@ -82,6 +83,7 @@ pub async fn measure_pair(
             after,
             repeatable,
             thresholds: None,
+            allowed: None,
         })
         .collect())
 }
@@ -94,7 +96,7 @@ pub async fn measure_one(
     note: &mut dyn FnMut(u64, u64, &str),
 ) -> Result<Vec<Samples>> {
     let queries = &workload.queries;
-    let mut sides = vec![Side::open(target, queries.len(), effort.limits).await?];
+    let mut sides = vec![Side::open(target, queries.len(), effort.limits, effort.way).await?];
     run(&mut sides, queries, effort, note).await?;
     Ok(sides
         .into_iter()
@@ -248,14 +250,11 @@ impl Order {
         let Some(second) = self.second.get_mut(query) else {
             return order;
         };
-        let reversed = match second.take() {
-            Some(reversed) => reversed,
-            None => {
-                let reversed = self.random.random_bool(0.5);
-                *second = Some(!reversed);
-                reversed
-            }
-        };
+        let reversed = second.take().unwrap_or_else(|| {
+            let reversed = self.random.random_bool(0.5);
+            *second = Some(!reversed);
+            reversed
+        });
         if reversed {
             order.reverse();
         }
@@ -331,6 +330,7 @@ fn measured(query: &Query, before: &Track, after: &Track) -> Measured {
         after: after.samples.clone(),
         repeatable: true,
         thresholds: None,
+        allowed: None,
     }
 }
 

@@ -109,8 +109,7 @@ impl Series {
         let mut typical: Vec<f64> = self
             .by_draw
             .iter()
-            .map(|values| quantiles(values, weights, [TYPICAL]))
-            .flatten()
+            .flat_map(|values| quantiles(values, weights, [TYPICAL]))
             .filter(|ms| *ms > 0.0)
             .collect();
         typical.sort_by(f64::total_cmp);

@@ -102,12 +102,10 @@ fn checks(judged: &Judged) -> Vec<Check> {
         name: c.query.clone(),
         result: match c.verdict {
             Verdict::Same | Verdict::Faster => CheckResult::Passed,
-            Verdict::Slower | Verdict::OverSlo | Verdict::Costlier
-                if !judged.gated || c.allowed.is_some() =>
-            {
+            _ if c.allowed.is_some() => CheckResult::Passed,
+            Verdict::Slower | Verdict::OverSlo | Verdict::Costlier if !judged.gated => {
                 CheckResult::Passed
             }
-            Verdict::Differs if c.allowed.is_some() => CheckResult::Passed,
             Verdict::Inconclusive => CheckResult::Skipped(format!(
                 "too noisy to tell: p95 {} before, {} after",
                 p95(&c.before),

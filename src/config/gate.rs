@@ -66,7 +66,7 @@ impl GateSettings {
             }
         }
         for allowance in &self.allow {
-            let place = allowance.referenced.location();
+            let place = allowance.referenced;
             let found = &allowance.value;
             if found.query.trim().is_empty() || found.reason.trim().is_empty() {
                 return Err(Error::at(
@@ -88,7 +88,11 @@ impl GateSettings {
             buffers_percent: self.buffers_percent.clone(),
             plan_change: self.plan_change,
         };
-        let named = [Some(&all), self.queries.get(query_of(id)), self.queries.get(id)];
+        let named = [
+            Some(&all),
+            self.queries.get(query_of(id)),
+            self.queries.get(id),
+        ];
         let mut thresholds = defaults;
         for one in named.into_iter().flatten() {
             if let Some(percent) = &one.p95_percent {
@@ -153,7 +157,7 @@ fn positive(file: &str, field: &str, number: &Spanned<f64>) -> Result<(), Error>
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }
-    let place = number.referenced.location();
+    let place = number.referenced;
     let message = format!("{field} is {value}, expected a number over 0");
     Err(Error::at(file, place.line(), place.column(), message))
 }
@@ -210,10 +214,22 @@ gate:
         for (text, line, part) in [
             ("gate:\n  p95_percent: 0\n", 2, "p95_percent is 0"),
             ("gate:\n  p95: 3\n", 2, "p95"),
-            ("gate:\n  queries:\n    a: { p95_ms: -1 }\n", 3, "p95_ms is -1"),
+            (
+                "gate:\n  queries:\n    a: { p95_ms: -1 }\n",
+                3,
+                "p95_ms is -1",
+            ),
             ("gate:\n  plan_change: maybe\n", 2, "maybe"),
-            ("gate:\n  allow:\n    - { query: a, reason: '', expires: 2026-01-01 }\n", 3, "reason"),
-            ("gate:\n  allow:\n    - { query: a, reason: b }\n", 3, "expires"),
+            (
+                "gate:\n  allow:\n    - { query: a, reason: '', expires: 2026-01-01 }\n",
+                3,
+                "reason",
+            ),
+            (
+                "gate:\n  allow:\n    - { query: a, reason: b }\n",
+                3,
+                "expires",
+            ),
         ] {
             let error = Settings::parse("f", text).unwrap_err();
             assert_eq!(error.line, line, "{error}");

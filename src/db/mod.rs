@@ -25,6 +25,7 @@ mod tax;
 pub mod throwaway;
 mod tls;
 mod value;
+mod way;
 mod writer;
 
 pub use activity::{Blocker, Build};
@@ -33,7 +34,7 @@ pub use clone::{Clone, clone_database, clone_name, maintenance, remove_leftovers
 pub use copy::{Cell, ColumnShape, Copying, Loader, Reference, TableShape};
 pub use draw::{Defaults, resolve};
 pub use error::{Error, Result};
-pub use explain::{Explain, draw_of, explain};
+pub use explain::{Explain, draw_of, explain, explain_generic};
 pub use lab::Workbench;
 pub use ledger::{Applied, OWN_SCHEMA, SQLX_TABLE, Step, state};
 pub use origins::{Made, Recorder};
@@ -47,4 +48,5 @@ pub use session::{Limits, Session};
 pub use statements::read_statements;
 pub use target::{Env, Target, TlsMode};
 pub use tax::read_taxes;
+pub use way::{Plans, Protocol, Way};
 pub use writer::{Writer, checksum, migration_lock};

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod body;
+mod bound;
 pub mod columns;
 pub mod constants;
 pub mod ddl;
@@ -26,4 +27,5 @@ pub mod tree;
 pub mod variables;
 pub mod words;
 
+pub use bound::bound;
 pub use single::{Single, is_limited, single};

@@ -7,7 +7,7 @@
 use crate::server::{self, Db};
 use dbtune::bench::{Effort, Gate, Judged, Measured, Pair, judge, measure_pair};
 use dbtune::config::parse_workload;
-use dbtune::db::{Defaults, Limits, Session, Target, resolve};
+use dbtune::db::{Defaults, Limits, Session, Target, Way, resolve};
 use dbtune::model::{Outcome, Verdict, Workload};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -222,6 +222,7 @@ async fn one(
         duration: Duration::from_secs(seconds as u64),
         limits,
         gate: Gate::new(10.0, workload.queries.len(), limits.statement),
+        way: Way::default(),
     };
     let burner = Burner::start(setting.burning);
     let measured = measure_pair(

@@ -50,6 +50,7 @@ fn compared() -> Report {
             after: samples(after, seed + 1, plans.1, 0),
             repeatable: true,
             thresholds: None,
+            allowed: None,
         });
     };
     put(

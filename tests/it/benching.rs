@@ -2,7 +2,7 @@
 
 use crate::tenants;
 use dbtune::bench::{Effort, Gate, Judged, Pair, judge, measure_pair};
-use dbtune::db::{Limits, Session, Target};
+use dbtune::db::{Limits, Session, Target, Way};
 use dbtune::model::{Outcome, Verdict, Workload};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ fn effort(seconds: f64, timeout_ms: u64, queries: usize) -> Effort {
         duration: Duration::from_secs_f64(seconds),
         limits,
         gate: Gate::new(10.0, queries, limits.statement),
+        way: Way::default(),
     }
 }
 

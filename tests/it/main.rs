@@ -18,6 +18,7 @@ mod audit_roles;
 mod audit_run;
 mod audit_snapshot;
 mod audit_speed;
+mod bench_failures;
 mod bench_gate;
 mod bench_page;
 mod benching;
