@@ -99,7 +99,7 @@ impl Draw<'_> {
         let mut sorted: Vec<&Place> = places.iter().collect();
         sorted.sort_by_key(|place| match place {
             Place::Compared { .. } | Place::Element { .. } | Place::Assigned { .. } => 0,
-            Place::Limit | Place::Offset => 1,
+            Place::Limit { .. } | Place::Offset => 1,
             Place::Returned => 2,
             Place::Inside(_) => 3,
         });
@@ -136,13 +136,15 @@ impl Draw<'_> {
                 )))
             }
             Place::Assigned { table, column, .. } => self.assigned(table, column),
-            Place::Limit => {
-                let n = round(self.statement.rows.unwrap_or(50.0));
-                Ok((
-                    literal::list(&[&n.to_string()]),
-                    RunAs::Owner,
-                    Some("a limit: the rows of a call, rounded up".to_owned()),
-                ))
+            Place::Limit { outermost } => {
+                // What the statement makes of the rows inside is not told by how many it returns.
+                let rows = self.statement.rows.filter(|_| *outermost);
+                let note = match rows {
+                    Some(_) => "a limit: the rows of a call, rounded up",
+                    None => "a limit: how many rows people ask for is not known",
+                };
+                let n = round(rows.unwrap_or(50.0)).to_string();
+                Ok((literal::list(&[&n]), RunAs::Owner, Some(note.to_owned())))
             }
             Place::Offset => Ok((
                 literal::list(&["0"]),

@@ -203,3 +203,15 @@ fn the_page_needs_nothing_else() {
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     assert!(page.matches("role=\"img\"").count() >= 9);
 }
+
+#[test]
+fn a_c_locale_asks_for_ascii() {
+    let asks = |pairs: &[(&str, &str)]| {
+        let env = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        dbtune::cli::is_ascii(&env.collect())
+    };
+    assert!(asks(&[("LANG", "C")]) && asks(&[("LC_ALL", "POSIX"), ("LANG", "de_DE.UTF-8")]));
+    assert!(!asks(&[]) && !asks(&[("LC_ALL", ""), ("LANG", "C.UTF-8")]));
+}

@@ -233,7 +233,8 @@ mod tests {
             ),
             Place::Element { table, column } => format!("{} {column} element", table.name),
             Place::Assigned { table, column, .. } => format!("{} {column} :=", table.name),
-            Place::Limit => "limit".to_owned(),
+            Place::Limit { outermost: true } => "limit".to_owned(),
+            Place::Limit { outermost: false } => "limit inside".to_owned(),
             Place::Offset => "offset".to_owned(),
             Place::Returned => "returned".to_owned(),
             Place::Inside(what) => format!("in {what}"),
@@ -277,7 +278,7 @@ mod tests {
             ),
             (
                 "with s as (select \"public\".\"items\".* from \"public\".\"items\" where \"public\".\"items\".\"id\" = $1 limit $2) select count(*) from s",
-                &["items id =", "limit"],
+                &["items id =", "limit inside"],
             ),
             (
                 "select * from items where exists (select 1 from notes n where n.item = items.id and n.body = $1 and tenant = $2)",

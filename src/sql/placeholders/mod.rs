@@ -36,7 +36,10 @@ pub enum Place {
         column: String,
         inserted: bool,
     },
-    Limit,
+    Limit {
+        /// Of the statement itself, not of a part of it.
+        outermost: bool,
+    },
     Offset,
     /// A column of the result, as it is.
     Returned,
@@ -142,7 +145,8 @@ impl Walk<'_> {
             self.opaque(Some(node), "VALUES")?;
         }
         if let Some(limit) = select.limit_count.as_deref() {
-            self.value(limit, || Place::Limit)?;
+            let outermost = self.scopes.len() == 1;
+            self.value(limit, || Place::Limit { outermost })?;
         }
         if let Some(offset) = select.limit_offset.as_deref() {
             self.value(offset, || Place::Offset)?;
