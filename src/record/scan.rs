@@ -2,7 +2,7 @@
 
 use super::claim::{Claim, claim_of};
 use crate::model::{Catalog, Function, Name};
-use crate::sql::expr::{Body, Call, Column, Expr, Select};
+use crate::sql::expr::{Body, Call, Column, Expr, How, Select};
 use crate::sql::qual::ScopeKind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,8 +71,15 @@ enum Value {
 
 impl Walk<'_> {
     fn expression(&mut self, expression: &Expr) {
+        // What it is made of are other ways to say the same.
+        if let Some(claim) = claim_of(expression, self.catalog) {
+            self.ties.read.insert(claim);
+            return;
+        }
         match expression {
-            Expr::Compare(compare) if compare.operator == "=" => {
+            Expr::Compare(compare)
+                if compare.operator == "=" && matches!(compare.how, How::Plain | How::Any) =>
+            {
                 self.equal(&compare.left, &compare.right);
             }
             Expr::SubSelect(sub) => {
@@ -89,9 +96,6 @@ impl Walk<'_> {
             }
             Expr::Call(call) => self.call(call),
             _ => {}
-        }
-        if let Some(claim) = claim_of(expression, self.catalog) {
-            self.ties.read.insert(claim);
         }
         for part in expression.parts() {
             self.expression(part);
