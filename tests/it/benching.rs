@@ -87,7 +87,7 @@ async fn nothing_changed_is_nothing_found() {
     let (_db, target) = tenants::database("same").await;
     let workload = tenants::workload(&target).await;
     for _ in 0..2 {
-        let judged = bench(&target, &workload, "select 1", effort(1.0, 10_000, 3)).await;
+        let judged = bench(&target, &workload, "select 1", effort(4.0, 10_000, 3)).await;
         assert_eq!(judged.outcome, Outcome::Pass, "{judged:?}");
         assert_eq!(judged.comparisons.len(), 3);
     }
