@@ -230,18 +230,17 @@ impl Side {
 
     /// Whether one draw gives other rows each time it is run.
     pub(super) async fn varies(&self, at: usize, query: &Query, draw: usize) -> Result<bool> {
-        let Some(Track {
-            prepared: Some(prepared),
-            ..
-        }) = self.tracks.get(at)
-        else {
+        if !self.tracks.get(at).is_some_and(Track::runs) {
             return Ok(false);
-        };
+        }
+        // The connection may have been changed since the query's last block.
+        let preparing = self.session.prepare_query(query);
+        let (prepared, _) = self.within(query, preparing).await?;
         let mut seen: Option<Execution> = None;
         for _ in 0..2 {
             let run = self
                 .session
-                .run_query(query, prepared, draw_of(query, draw), true);
+                .run_query(query, &prepared, draw_of(query, draw), true);
             let (done, _) = self.within(query, run).await?;
             if seen.is_some_and(|s| s.digest != done.digest) {
                 return Ok(true);

@@ -32,7 +32,7 @@ impl Gate {
                 p95_percent,
                 ..Thresholds::default()
             },
-            floor_ms: 0.02,
+            floor_ms: 0.03,
             false_alarms: 0.005,
             queries,
             timeout,

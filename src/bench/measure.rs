@@ -39,7 +39,7 @@ const HOPELESS_MS: f64 = 5000.0;
 /// Executions of one side in a row, where each takes no longer than so many milliseconds.
 const BLOCKS: [(f64, usize); 3] = [(5.0, 5), (LONG_MS, 2), (f64::INFINITY, 1)];
 /// Connections that each side has in turns within the budget.
-const EPOCHS: u32 = 16;
+const EPOCHS: u32 = 24;
 /// A connection has to be worth its making.
 const SHORTEST_EPOCH: Duration = Duration::from_millis(400);
 /// Queries slower than this change sides after each execution.

@@ -184,6 +184,7 @@ pub(super) fn estimates(before: &Series, after: &Series) -> Option<Estimates> {
     let point = after.summary().over(&before.summary());
     let by_block = spread(before, after, Unit::Block)?;
     let by_connection = spread(before, after, Unit::Connection);
+    let luck = luck(before, after);
     let pick = |of: fn(&Summary) -> f64| {
         let wide =
             |(replicates, freedom): &(Vec<Summary>, f64)| (deviation(replicates, of), *freedom);
@@ -193,6 +194,9 @@ pub(super) fn estimates(before: &Series, after: &Series) -> Option<Estimates> {
             if other > error {
                 (error, freedom) = (other, few);
             }
+        } else {
+            // Too few to see by how much they differ: they may.
+            error = error.hypot(luck);
         }
         Estimate {
             point: of(&point),
@@ -207,6 +211,18 @@ pub(super) fn estimates(before: &Series, after: &Series) -> Option<Estimates> {
         mean: pick(|s| s.mean),
         typical: pick(|s| s.typical),
     })
+}
+
+/// What connections are taken to differ by where there are too few to see it, relative and in milliseconds: the next one's
+/// backend may run beside this process or on another processor, and a message is quicker or slower for it.
+const LUCK: (f64, f64) = (0.02, 0.03);
+
+fn luck(before: &Series, after: &Series) -> f64 {
+    let connections = |s: &Series| s.connections.last().map_or(1, |last| last + 1);
+    #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
+    let fewest = connections(before).min(connections(after)) as f64;
+    let (share, ms) = LUCK;
+    (share + ms / before.summary().p50.max(ms)) * (2.0 / fewest).sqrt()
 }
 
 #[derive(Clone, Copy)]

@@ -25,7 +25,7 @@ pub(super) fn render(chart: &Chart, out: &mut dyn Write) -> io::Result<()> {
     let height = TOP + ROW * chart.pairs.len() as f64 + 10.0;
     writeln!(
         out,
-        "<figure>\n<figcaption>{} ({}, logarithmic)</figcaption>\n<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n<title>{}</title>",
+        "<figure>\n<figcaption>{} ({}, logarithmic)</figcaption>\n<div class=\"scroll wide\">\n<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n<title>{}</title>",
         text(&chart.title),
         text(&chart.unit),
         text(&chart.title),
@@ -53,7 +53,7 @@ pub(super) fn render(chart: &Chart, out: &mut dyn Write) -> io::Result<()> {
         row(pair, &axis, y, &chart.unit, out)?;
         y += ROW;
     }
-    writeln!(out, "</svg>\n</figure>")
+    writeln!(out, "</svg>\n</div>\n</figure>")
 }
 
 fn row(pair: &Pair, axis: &Axis, y: f64, unit: &str, out: &mut dyn Write) -> io::Result<()> {

@@ -77,7 +77,7 @@ async fn no_rows_on_either_side_are_the_same_answer() {
     let workload = query("tenants_app", "select * from items where id < 0");
     let pair = Pair::open(&target).await.unwrap();
     let mut note = |_, _, _: &str| {};
-    let effort = effort(0.5, Way::default());
+    let effort = effort(4.0, Way::default());
     let measured = measure_pair(pair.before(), pair.after(), &workload, effort, &mut note)
         .await
         .unwrap();
@@ -131,7 +131,7 @@ async fn plans_and_buffers_may_fail_the_gate_without_a_clock() {
         .unwrap();
     drop(session);
     let mut note = |_, _, _: &str| {};
-    let effort = effort(0.5, Way::default());
+    let effort = effort(4.0, Way::default());
     let mut measured = measure_pair(pair.before(), pair.after(), &workload, effort, &mut note)
         .await
         .unwrap();

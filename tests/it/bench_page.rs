@@ -5,6 +5,10 @@ use dbtune::model::{Outcome, Report, Samples};
 use dbtune::report::{Style, format};
 use std::time::Duration;
 
+fn whole(number: u128) -> u64 {
+    u64::try_from(number).unwrap()
+}
+
 /// A long-tailed distribution about `ms`, the same each time.
 fn samples(ms: f64, seed: u64, plan: &str, cut: u64) -> Samples {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -12,12 +16,12 @@ fn samples(ms: f64, seed: u64, plan: &str, cut: u64) -> Samples {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state >> 11) as f64 / (1u64 << 53) as f64
+        f64::from(u32::try_from(state >> 32).unwrap()) / f64::from(u32::MAX)
     };
     let latencies_ns: Vec<u64> = (0..200)
         .map(|_| {
             let noise: f64 = (0..6).map(|_| uniform()).sum::<f64>() - 3.0;
-            (ms * (noise * 0.35).exp() * 1e6) as u64
+            whole(Duration::from_secs_f64(ms / 1e3 * (noise * 0.35).exp()).as_nanos())
         })
         .collect();
     Samples {
@@ -29,7 +33,7 @@ fn samples(ms: f64, seed: u64, plan: &str, cut: u64) -> Samples {
         timeouts: cut,
         rows: vec![50; 20],
         digests: vec![7; 20],
-        buffers: Some((ms * 100.0) as u64),
+        buffers: Some(whole(Duration::from_secs_f64(ms / 10.0).as_millis())),
         plan: Some(plan.to_owned()),
         cost: Some(ms * 10.0),
         ..Samples::default()

@@ -20,8 +20,11 @@ fn page() -> BTreeMap<String, String> {
         .next()
         .unwrap();
     let workflow: serde_json::Value = serde_saphyr::from_str(yaml).unwrap();
-    let steps = workflow["jobs"]["dbtune"]["steps"].as_array().unwrap();
-    for uses in steps.iter().filter_map(|s| s["uses"].as_str()) {
+    let steps = workflow
+        .pointer("/jobs/dbtune/steps")
+        .and_then(|s| s.as_array())
+        .unwrap();
+    for uses in steps.iter().filter_map(|s| s.get("uses")?.as_str()) {
         assert!(
             uses.starts_with("actions/"),
             "{uses} is no public action of GitHub's own"
@@ -31,8 +34,8 @@ fn page() -> BTreeMap<String, String> {
         .iter()
         .filter_map(|step| {
             Some((
-                step["name"].as_str()?.to_owned(),
-                step["run"].as_str()?.trim().to_owned(),
+                step.get("name")?.as_str()?.to_owned(),
+                step.get("run")?.as_str()?.trim().to_owned(),
             ))
         })
         // How dbtune gets onto the machine is the reader's business.
