@@ -1,5 +1,5 @@
 //! How long `dbtune audit` takes, and how much memory, on a schema of 10,000 tables, 50,000 policies, 30,000 indexes and
-//! 5,000 statements, and on a half and a quarter of it. Run with `make bench-audit`; `AUDIT_SCALE_TABLES` sets the
+//! 5,000 statements, and on a half and a quarter of it. Run with `make bench-audit`; a number as argument sets the
 //! number of tables at full size.
 #![expect(
     clippy::unwrap_used,
@@ -68,8 +68,8 @@ fn main() {
     if !std::env::args().any(|a| a == "--bench") {
         return;
     }
-    let tables = std::env::var("AUDIT_SCALE_TABLES");
-    let tables: usize = tables.map_or(10_000, |n| n.parse().unwrap());
+    let tables = std::env::args().find_map(|a| a.parse().ok());
+    let tables: usize = tables.unwrap_or(10_000);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let measured = runtime.block_on(measure_all(tables));
     println!("\ntables  policies  indexes  statements  seconds  MB   per table");
@@ -172,7 +172,7 @@ fn measure(url: &str, tables: usize) -> Measured {
         assert!(output.status.success());
         let text = String::from_utf8(output.stdout).unwrap();
         let summary = text.lines().rev().find(|l| l.contains("errors"));
-        findings = summary.unwrap_or_default().to_owned();
+        summary.unwrap_or_default().clone_into(&mut findings);
     }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     Measured {

@@ -38,9 +38,30 @@ const MIN_SECONDS: f64 = 60.0;
 /// From here on others have felt it.
 const LONG_SECONDS: f64 = 300.0;
 
+fn plural(sessions: i64) -> String {
+    match sessions {
+        1 => "1 session of another role".to_owned(),
+        n => format!("{n} sessions of other roles"),
+    }
+}
+
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
+    let server = &facts.catalog.server;
+    if server.sessions.hidden > 0 {
+        sink.gap(
+            format!(
+                "{} may not see in pg_stat_activity the state of {}",
+                server.user,
+                plural(server.sessions.hidden),
+            ),
+            Some(format!(
+                "grant pg_read_all_stats to {};",
+                quote::ident(&server.user)
+            )),
+        );
+    }
     let mut by_role: BTreeMap<&str, Vec<&SessionGroup>> = BTreeMap::new();
-    for group in &facts.catalog.server.sessions.groups {
+    for group in &server.sessions.groups {
         if group.here
             && group.state.starts_with("idle in transaction")
             && group.longest_state_s >= MIN_SECONDS

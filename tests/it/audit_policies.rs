@@ -18,7 +18,10 @@ create function auth.role() returns text language sql stable as $$ select auth.j
 create function auth.email() returns text language sql stable as $$ select auth.jwt() ->> 'email' $$;
 create table auth.users (id uuid primary key, email text, raw_user_meta_data jsonb, raw_app_meta_data jsonb);
 create table staff (user_id uuid, role text);
+grant usage on schema auth to app, anon;
+grant select on auth.users, staff to app, anon;
 create table guarded (tenant_id int, user_id uuid);
+grant select on guarded to app, anon;
 alter table guarded enable row level security;
 create policy own on guarded for select to app using (user_id = (select auth.uid()));
 create function meta_role() returns text language sql stable as $$ select auth.jwt() -> 'user_metadata' ->> 'role' $$;

@@ -3,7 +3,7 @@
 use super::Reader;
 use super::decode::{get, letter, unsigned};
 use crate::db::Result;
-use crate::model::{Catalog, Checkpoints, Gap, Holder, HolderKind, Load, SessionGroup};
+use crate::model::{Catalog, Checkpoints, Holder, HolderKind, Load, SessionGroup};
 
 impl Reader<'_> {
     pub(super) async fn read_health(&self, catalog: &mut Catalog) -> Result<()> {
@@ -68,18 +68,6 @@ impl Reader<'_> {
                 longest_state_s: get(&row, "longest_state_s")?,
                 oldest_transaction_s: get(&row, "oldest_transaction_s")?,
                 holding: get(&row, "holding")?,
-            });
-        }
-        let hidden = sessions.hidden;
-        if hidden > 0 {
-            let user = &catalog.server.user;
-            catalog.gaps.push(Gap {
-                what: format!("what {hidden} sessions of other roles do"),
-                why: format!("{user} may see only its own sessions in pg_stat_activity"),
-                remedy: Some(format!(
-                    "grant pg_read_all_stats to {};",
-                    crate::sql::quote::ident(user)
-                )),
             });
         }
         Ok(())
