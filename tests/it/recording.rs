@@ -21,7 +21,7 @@ insert into staff select md5('user' || u)::uuid, u % 50 from generate_series(1, 
 create table orders (id uuid primary key default gen_random_uuid(), shop_id int not null, state state not null,
   buyer text not null, total numeric not null, made timestamptz not null);
 insert into orders select md5('order' || i)::uuid, (power(i % 997, 2) / 20000)::int % 50, (array['open','paid','sent'])[1 + i % 3]::state,
-  'Secret Buyer ' || i, i % 77, timestamptz '2025-01-01' + i * interval '1 minute' from generate_series(1, 8000) i;
+  'Secret Buyer ' || i, i % 77, timestamptz '2025-01-01' + i * interval '1 minute' from generate_series(1, 2500) i;
 create index on orders (shop_id);
 create table notices (id int primary key, title text not null, shown boolean not null);
 insert into notices select i, 'Notice ' || i, i % 2 = 0 from generate_series(1, 100) i;
