@@ -40,6 +40,8 @@ fn comparison(c: &mut Criterion) {
         before: samples(2_000_000),
         after: samples(2_100_000),
         repeatable: true,
+        thresholds: None,
+        allowed: None,
     };
     let gate = Gate::new(10.0, 30, Duration::from_secs(30));
     c.bench_function("compare 400 samples a side", |b| {
@@ -157,6 +159,7 @@ fn audit(c: &mut Criterion) {
         let style = Style {
             color: true,
             width: 100,
+            ascii: false,
         };
         group.bench_with_input(BenchmarkId::new("table", tables), &report, |b, report| {
             b.iter(|| (format("table").unwrap().render)(report, style, &mut std::io::sink()));

@@ -11,6 +11,8 @@ pub mod propose;
 
 pub mod config;
 
+pub mod record;
+
 pub mod report;
 
 pub mod db;

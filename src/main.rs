@@ -12,10 +12,13 @@ fn main() -> ExitCode {
         env: std::env::vars().collect(),
         global: cli.global,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    // What is timed must not wait for one thread to wake another.
+    let mut runtime = if cli.command.is_timed() {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&context, &error.into()),
     };
@@ -44,6 +47,7 @@ fn print(context: &Context, report: &dbtune::model::Report) -> io::Result<()> {
             .or_else(cli::terminal_width)
             .unwrap_or(100)
             .clamp(60, 160),
+        ascii: cli::is_ascii(&context.env),
     };
     let mut out = io::stdout().lock();
     if let Some(format) = dbtune::report::format(&context.global.format) {

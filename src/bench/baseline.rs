@@ -174,6 +174,8 @@ impl Baseline {
                     before: before.clone(),
                     after,
                     repeatable: !crate::sql::is_limited(&query.sql),
+                    thresholds: None,
+                    allowed: None,
                 }),
             }
         }

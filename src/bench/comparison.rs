@@ -1,53 +1,12 @@
 //! Two sides of one query become a verdict. Pure: the same samples give the same verdict.
 
-use super::quantile::{Blocks, quantile, quantile_at_least, ratio, ratio_interval, sorted};
-use crate::model::{Comparison, Samples, Side, Verdict};
+use super::change::Change;
+use super::gate::Gate;
+use super::inference::false_discovery;
+use super::latencies::Latencies;
+use super::quantile::{quantile_at_least, ratio, sorted};
+use crate::model::{Comparison, PlanChange, Samples, Thresholds, Verdict};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
-/// The quantile that users feel and gates guard.
-const Q: f64 = 0.95;
-
-/// What counts as worse.
-///
-/// A query is slower where the 95th percentile after, divided by that before, is over `1 + regression_percent/100`
-///  - with confidence: the lower end of a block bootstrap's interval, whose error is shared by all queries of the run,
-///  - by at least `floor_ms`, because nobody notices less,
-///  - in the first and in the second half of the run alike, which one disturbance is not, and
-///  - with the median longer as well, or by a tenth of the query's target: a busy machine takes the processor away for some
-///    milliseconds at a time, which shows in the tail of short queries and nowhere else.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Gate {
-    pub regression_percent: f64,
-    /// Milliseconds by which p95 must differ to be worth a word.
-    pub floor_ms: f64,
-    /// How many queries share the chance of a false alarm.
-    pub queries: usize,
-    /// `statement_timeout`: the least that an execution that was cut off would have taken.
-    pub timeout: Duration,
-}
-
-impl Gate {
-    pub fn new(regression_percent: f64, queries: usize, timeout: Duration) -> Self {
-        Self {
-            regression_percent,
-            floor_ms: 1.0,
-            queries,
-            timeout,
-        }
-    }
-
-    /// Chance of error at each end of an interval: 2 % shared by all queries, within what the bootstrap resolves.
-    fn alpha(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a number of queries")]
-        let queries = self.queries.max(1) as f64;
-        (0.02 / queries).clamp(0.001, 0.01)
-    }
-
-    fn limit(&self) -> f64 {
-        1.0 + self.regression_percent / 100.0
-    }
-}
 
 /// What was measured of one query on two sides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,227 +20,180 @@ pub struct Measured {
     /// Whether equal data must give equal rows: not where the order under a LIMIT leaves ties, nor where the statement
     /// gives another answer each time.
     pub repeatable: bool,
+    /// What the gate asks of this query, where that is not what it asks of all.
+    #[serde(default)]
+    pub thresholds: Option<Thresholds>,
+    /// Why the gate lets a bad verdict pass; never other answers.
+    #[serde(default)]
+    pub allowed: Option<String>,
 }
 
-/// Compares the two sides of one query.
+/// Compares the two sides of one query, which has its share of the run's chance of a false alarm.
 pub fn compare(measured: &Measured, gate: &Gate) -> Comparison {
-    let (b, a) = (Lat::new(&measured.before), Lat::new(&measured.after));
-    let (before, after) = (
-        b.side(&measured.before, gate),
-        a.side(&measured.after, gate),
-    );
-    let mut reasons = Vec::new();
-    let verdict = verdict(measured, gate, &b, &a, &mut reasons);
-    Comparison {
-        query: measured.query.clone(),
-        weight: measured.weight,
-        slo_ms: measured.slo_ms,
-        gain: ratio(before.p95_ms, after.p95_ms),
-        plan_changed: match (&before.plan, &after.plan) {
-            (Some(before), Some(after)) => before != after,
-            _ => false,
-        },
-        before,
-        after,
-        verdict,
-        reasons,
-    }
+    Found::new(measured, gate).conclude(gate.share()).0
 }
 
-/// Latencies in milliseconds; executions that were cut off are infinite.
-struct Lat {
-    values: Vec<f64>,
-    blocks: Vec<usize>,
-    timeouts: usize,
+/// Compares all queries of a run: those that became slower vouch for each other, and the chance of a false alarm is that of
+/// the whole run.
+pub fn compare_all(measured: &[&Measured], gate: &Gate) -> Vec<Comparison> {
+    let found: Vec<Found<'_>> = measured.iter().map(|m| Found::new(m, gate)).collect();
+    let p_values: Vec<f64> = found.iter().map(|f| f.change.p_value).collect();
+    let threshold = false_discovery(&p_values, gate.false_alarms);
+    found.iter().map(|f| f.conclude(threshold).0).collect()
 }
 
-impl Lat {
-    fn new(samples: &Samples) -> Self {
-        let timeouts = usize::try_from(samples.timeouts).unwrap_or(usize::MAX);
-        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a latency")]
-        let mut values: Vec<f64> = samples
-            .latencies_ns
-            .iter()
-            .map(|ns| *ns as f64 / 1e6)
-            .collect();
-        let mut blocks = samples.blocks.clone();
-        for _ in 0..timeouts {
-            values.push(f64::INFINITY);
-            blocks.push(1);
-        }
+/// Whether more samples could change the verdict.
+pub(super) fn is_settled(measured: &Measured, gate: &Gate) -> bool {
+    Found::new(measured, gate).conclude(gate.share()).1
+}
+
+struct Found<'a> {
+    measured: &'a Measured,
+    gate: &'a Gate,
+    before: Latencies,
+    after: Latencies,
+    change: Change,
+}
+
+impl<'a> Found<'a> {
+    fn new(measured: &'a Measured, gate: &'a Gate) -> Self {
+        let (before, after) = (
+            Latencies::new(&measured.before),
+            Latencies::new(&measured.after),
+        );
+        let thresholds = measured.thresholds.unwrap_or(gate.thresholds);
+        let change = Change::new(measured, &before, &after, gate, thresholds.p95_percent);
         Self {
-            values,
-            blocks,
-            timeouts,
+            measured,
+            gate,
+            before,
+            after,
+            change,
         }
     }
 
-    fn blocks(&self) -> Blocks<'_> {
-        Blocks {
-            values: &self.values,
-            sizes: &self.blocks,
+    /// The comparison, and whether more samples could not change its verdict. `threshold` is the largest p-value that counts.
+    fn conclude(&self, threshold: f64) -> (Comparison, bool) {
+        let measured = self.measured;
+        let before = self.before.side(&measured.before, self.gate);
+        let after = self.after.side(&measured.after, self.gate);
+        let mut reasons = Vec::new();
+        let (verdict, settled) = self.verdict(threshold, &mut reasons);
+        let plan_changed = plan_changed(measured);
+        if plan_changed && self.thresholds().plan_change == PlanChange::Warn {
+            reasons.push("another plan than before".to_owned());
         }
-    }
-
-    fn p(&self, q: f64) -> f64 {
-        quantile(&sorted(&self.values), q)
-    }
-
-    /// The quantile of the first and of the second half of the run.
-    fn halves(&self, q: f64) -> (f64, f64) {
-        let (first, second) = self.values.split_at(self.values.len() / 2);
-        (quantile(&sorted(first), q), quantile(&sorted(second), q))
-    }
-
-    fn side(&self, samples: &Samples, gate: &Gate) -> Side {
-        let cut = gate.timeout.as_secs_f64() * 1e3;
-        let p = |q| {
-            let value = self.p(q);
-            if value.is_finite() { value } else { cut }
+        let bad = [Verdict::Slower, Verdict::OverSlo, Verdict::Costlier];
+        let may_pass = bad.contains(&verdict);
+        if let Some(allowed) = measured.allowed.as_ref().filter(|_| may_pass) {
+            reasons.push(format!("allowed: {allowed}"));
+        }
+        let comparison = Comparison {
+            query: measured.query.clone(),
+            weight: measured.weight,
+            slo_ms: measured.slo_ms,
+            gain: ratio(before.p95_ms, after.p95_ms),
+            ratios: self.change.ratios(),
+            plan_changed,
+            before,
+            after,
+            verdict,
+            allowed: measured.allowed.clone().filter(|_| may_pass),
+            reasons,
         };
-        let complete = self.values.len() - self.timeouts;
-        #[expect(clippy::cast_precision_loss, reason = "a number of samples")]
-        let mean =
-            self.values.iter().filter(|v| v.is_finite()).sum::<f64>() / complete.max(1) as f64;
-        Side {
-            samples: self.values.len() as u64,
-            timeouts: samples.timeouts,
-            p50_ms: p(0.50),
-            p95_ms: p(Q),
-            p99_ms: p(0.99),
-            mean_ms: mean,
-            rows: samples.rows.first().copied().unwrap_or_default(),
-            buffers: samples.buffers,
-            cost: samples.cost,
-            plan: samples.plan.clone(),
+        (comparison, settled)
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        self.measured.thresholds.unwrap_or(self.gate.thresholds)
+    }
+
+    fn verdict(&self, threshold: f64, reasons: &mut Vec<String>) -> (Verdict, bool) {
+        if let Some(difference) = difference(self.measured) {
+            reasons.push(difference);
+            return (Verdict::Differs, true);
         }
-    }
-}
-
-fn verdict(
-    measured: &Measured,
-    gate: &Gate,
-    b: &Lat,
-    a: &Lat,
-    reasons: &mut Vec<String>,
-) -> Verdict {
-    if let Some(difference) = difference(measured) {
-        reasons.push(difference);
-        return Verdict::Differs;
-    }
-    let (p_b, p_a) = (b.p(Q), a.p(Q));
-    let change = Change::new(gate, measured.slo_ms, b, a);
-    if change.slower() {
-        reasons.push(format!(
-            "p95 {} → {}: {:.2} times as long, at least {:.2} with confidence, over {:.2}",
-            milliseconds(p_b, gate),
-            milliseconds(p_a, gate),
-            change.point,
-            change.low,
-            gate.limit()
-        ));
-        return Verdict::Slower;
-    }
-    let slo = measured.slo_ms;
-    if p_a >= slo {
-        reasons.push(format!("p95 {} is over {slo} ms", milliseconds(p_a, gate)));
-        return if quantile_at_least(&sorted(&a.values), Q) >= slo {
-            Verdict::OverSlo
-        } else {
-            Verdict::Inconclusive
-        };
-    }
-    if change.faster() {
-        return Verdict::Faster;
-    }
-    if change.within() || same_work(measured) {
-        return Verdict::Same;
-    }
-    if change.unclear() {
-        reasons.push(format!(
-            "p95 after is {:.2} to {:.2} times that before, and {:.2} is the limit: too few or too noisy samples",
-            change.low, change.high, gate.limit()
-        ));
-        return Verdict::Inconclusive;
-    }
-    Verdict::Same
-}
-
-/// The ratio of the 95th percentiles and what is known of it.
-struct Change {
-    point: f64,
-    low: f64,
-    high: f64,
-    /// The interval of the medians' ratio.
-    median_low: f64,
-    median_high: f64,
-    median_point: f64,
-    /// The 99th percentile after, in milliseconds.
-    worst_after: f64,
-    limit: f64,
-    /// Milliseconds, after less before.
-    difference: f64,
-    floor: f64,
-    /// Milliseconds from which the tail alone counts.
-    tail_floor: f64,
-    both_halves: bool,
-}
-
-impl Change {
-    fn new(gate: &Gate, slo_ms: f64, b: &Lat, a: &Lat) -> Self {
-        let (low, high) = ratio_interval(b.blocks(), a.blocks(), Q, gate.alpha());
-        let (p_b, p_a) = (b.p(Q), a.p(Q));
-        let ((b1, b2), (a1, a2)) = (b.halves(Q), a.halves(Q));
-        let limit = gate.limit();
-        let (median_low, median_high) = ratio_interval(b.blocks(), a.blocks(), 0.5, gate.alpha());
-        Self {
-            point: ratio(p_a, p_b),
-            low,
-            high,
-            median_low,
-            median_high,
-            median_point: ratio(a.p(0.5), b.p(0.5)),
-            worst_after: a.p(0.99),
-            limit,
-            difference: if p_a.is_infinite() && p_b.is_infinite() {
-                0.0
+        let change = &self.change;
+        let p95 = |l: &Latencies| milliseconds(l.quantile(0.95), self.gate);
+        if let Some(slower) = change.slower.filter(|s| s.p_value <= threshold) {
+            reasons.push(format!(
+                "p95 {} → {}: {}{:.2} times as long, at least {:.2} with confidence, over {:.2}",
+                p95(&self.before),
+                p95(&self.after),
+                slower.what,
+                slower.point,
+                slower.low,
+                change.limit
+            ));
+            return (Verdict::Slower, slower.p_value <= threshold / CLEARLY);
+        }
+        let (p_a, slo) = (self.after.quantile(0.95), self.measured.slo_ms);
+        if p_a >= slo {
+            reasons.push(format!("p95 {} is over {slo} ms", p95(&self.after)));
+            let surely = quantile_at_least(&sorted(&self.after.values), 0.95) >= slo;
+            return if surely {
+                (Verdict::OverSlo, true)
             } else {
-                p_a - p_b
-            },
-            floor: gate.floor_ms,
-            tail_floor: gate.floor_ms.max(slo_ms / 10.0),
-            both_halves: ratio(a1, b1) > limit && ratio(a2, b2) > limit,
+                (Verdict::Inconclusive, false)
+            };
         }
+        if let Some(reason) = self.costlier() {
+            reasons.push(reason);
+            return (Verdict::Costlier, true);
+        }
+        if change.faster() {
+            return (Verdict::Faster, true);
+        }
+        if change.within() {
+            return (Verdict::Same, true);
+        }
+        // The same plan that reads as much, and no sign of a loss: what is left is the machine's. But a longer look may help.
+        if same_work(self.measured) && change.suspicion > self.gate.suspicious() {
+            return (Verdict::Same, false);
+        }
+        if change.unclear() {
+            reasons.push(format!(
+                "p95 after is {:.2} to {:.2} times that before, and {:.2} is the limit: too few or too noisy samples",
+                change.low, change.high, change.limit
+            ));
+            return (Verdict::Inconclusive, false);
+        }
+        (Verdict::Same, true)
     }
 
-    fn slower(&self) -> bool {
-        let cut_off_only_now = self.point.is_infinite();
-        let confident = self.low > self.limit && self.difference > self.floor && self.both_halves;
-        let felt = self.median_low > self.limit || self.difference > self.tail_floor;
-        cut_off_only_now || confident && felt
-    }
-
-    /// No gate depends on it, so the median, which noise moves less, may vouch for p95.
-    fn faster(&self) -> bool {
-        self.point < 1.0 / self.limit && (self.high < 1.0 || self.median_high < 1.0 / self.limit)
-    }
-
-    /// A loss of the allowed size is not excluded, neither by p95 nor by what noise moves less.
-    fn unclear(&self) -> bool {
-        self.high > self.limit && (self.point > self.limit || self.median_high > self.limit)
-    }
-
-    /// Not so different that it would matter either way.
-    fn within(&self) -> bool {
-        self.difference.abs() <= self.floor
-            || (self.low >= 1.0 / self.limit && self.high <= self.limit)
-            || (self.difference <= self.tail_floor && self.median_high <= self.limit)
-            // Far below its target whatever the noise, and no sign of a loss: not worth a longer look.
-            || (self.worst_after <= self.tail_floor && self.median_point <= self.limit)
+    /// What the gate does not allow that no clock is needed for.
+    fn costlier(&self) -> Option<String> {
+        let thresholds = self.thresholds();
+        let (b, a) = (&self.measured.before, &self.measured.after);
+        if let (Some(percent), Some(before), Some(after)) =
+            (thresholds.buffers_percent, b.buffers, a.buffers)
+        {
+            #[expect(clippy::cast_precision_loss, reason = "a number of buffers")]
+            let (before_count, after_count) = (before as f64, after as f64);
+            if after_count > before_count * (1.0 + percent / 100.0) && after > before + FEW_BUFFERS
+            {
+                return Some(format!("{before} → {after} buffers, over {percent} % more"));
+            }
+        }
+        (thresholds.plan_change == PlanChange::Fail && plan_changed(self.measured))
+            .then(|| "another plan than before, which the gate does not allow".to_owned())
     }
 }
 
-/// The same plan that reads as much: any difference in time is the machine's.
+/// How much smaller than needed a p-value is that ends the measuring early. The looks before the last together add less
+/// than a tenth to the chance of a false alarm.
+const CLEARLY: f64 = 100.0;
+/// A difference of so many buffers is that of a cached page of the catalogs.
+const FEW_BUFFERS: u64 = 4;
+
+fn plan_changed(measured: &Measured) -> bool {
+    match (&measured.before.plan, &measured.after.plan) {
+        (Some(before), Some(after)) => before != after,
+        _ => false,
+    }
+}
+
+/// The same plan that reads as much.
 fn same_work(measured: &Measured) -> bool {
     let (b, a) = (&measured.before, &measured.after);
     let close = match (b.buffers, a.buffers) {
@@ -327,6 +239,7 @@ mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
+    use std::time::Duration;
 
     /// Milliseconds: `base` with noise, and now and then a time slice of four milliseconds that somebody else had.
     fn samples(seed: u64, n: usize, base: f64, stolen: f64) -> Samples {
@@ -358,6 +271,8 @@ mod tests {
             before,
             after,
             repeatable: true,
+            thresholds: None,
+            allowed: None,
         };
         compare(&measured, &Gate::new(10.0, 20, Duration::from_secs(5))).verdict
     }
@@ -418,6 +333,8 @@ mod tests {
             before: before.clone(),
             after: after.clone(),
             repeatable: true,
+            thresholds: None,
+            allowed: None,
         };
         let gate = Gate::new(10.0, 1, Duration::from_secs(5));
         let found = compare(&measured, &gate);

@@ -1,9 +1,12 @@
 //! How often to run what, and in which order.
 
-use super::comparison::{Gate, Measured, compare};
+use super::comparison::{Measured, is_settled};
 use super::driver::{Side, Track};
-use crate::db::{Limits, Result, Target};
-use crate::model::{Query, Samples, Verdict, Workload};
+use super::gate::Gate;
+use crate::db::{Limits, Result, Target, Way};
+use crate::model::{Query, Samples, Workload};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 
 /// What a benchmark may spend.
@@ -13,6 +16,7 @@ pub struct Effort {
     pub duration: Duration,
     pub limits: Limits,
     pub gate: Gate,
+    pub way: Way,
 }
 
 /// An execution's share of set-up and round trips, in milliseconds.
@@ -20,11 +24,11 @@ const OVERHEAD_MS: f64 = 1.0;
 /// Samples that a side is worth at any budget, where an execution takes no longer than so many milliseconds.
 const LEAST: [(f64, usize); 4] = [
     (10.0, 100),
-    (100.0, 30),
+    (100.0, 40),
     (HOPELESS_MS, 3),
     (f64::INFINITY, 2),
 ];
-/// A side that takes so many times as long as the other needs no precision: a handful of samples shows it.
+/// A long query that takes so many times as long as on the other side needs no precision: a handful of samples shows it.
 const FAR_APART: f64 = 3.0;
 const HANDFUL: usize = 5;
 /// More samples than this only when the verdict is open.
@@ -32,8 +36,12 @@ const ENOUGH: usize = 400;
 const MOST: usize = 4000;
 /// A query slower than this is run twice, others three times.
 const HOPELESS_MS: f64 = 5000.0;
-/// Executions of one side in a row.
-const BLOCK: usize = 5;
+/// Executions of one side in a row, where each takes no longer than so many milliseconds.
+const BLOCKS: [(f64, usize); 3] = [(5.0, 5), (LONG_MS, 2), (f64::INFINITY, 1)];
+/// Connections that each side has in turns within the budget.
+const EPOCHS: u32 = 24;
+/// A connection has to be worth its making.
+const SHORTEST_EPOCH: Duration = Duration::from_millis(400);
 /// Queries slower than this change sides after each execution.
 const LONG_MS: f64 = 50.0;
 
@@ -49,8 +57,8 @@ pub async fn measure_pair(
 ) -> Result<Vec<Measured>> {
     let queries = &workload.queries;
     let mut sides = vec![
-        Side::open(before, queries.len(), effort.limits).await?,
-        Side::open(after, queries.len(), effort.limits).await?,
+        Side::open(before, queries.len(), effort.limits, effort.way).await?,
+        Side::open(after, queries.len(), effort.limits, effort.way).await?,
     ];
     run(&mut sides, queries, effort, note).await?;
     let mut repeatable = Vec::with_capacity(queries.len());
@@ -74,6 +82,8 @@ pub async fn measure_pair(
             before,
             after,
             repeatable,
+            thresholds: None,
+            allowed: None,
         })
         .collect())
 }
@@ -86,7 +96,7 @@ pub async fn measure_one(
     note: &mut dyn FnMut(u64, u64, &str),
 ) -> Result<Vec<Samples>> {
     let queries = &workload.queries;
-    let mut sides = vec![Side::open(target, queries.len(), effort.limits).await?];
+    let mut sides = vec![Side::open(target, queries.len(), effort.limits, effort.way).await?];
     run(&mut sides, queries, effort, note).await?;
     Ok(sides
         .into_iter()
@@ -119,13 +129,22 @@ async fn run(
             )
         })
         .collect();
-    let mut round = 0;
+    let mut order = Order::new(sides.len(), queries.len());
+    let epoch = (effort.duration / EPOCHS).max(SHORTEST_EPOCH);
+    let mut connected = Instant::now();
     loop {
         let mut ran = false;
-        for ((at, query), goal) in queries.iter().enumerate().zip(&mut goals) {
-            ran |= visit(sides, at, query, goal, round).await?;
+        if connected.elapsed() > epoch {
+            for index in order.next(queries.len()) {
+                if let Some(side) = sides.get_mut(index) {
+                    side.reconnect().await?;
+                }
+            }
+            connected = Instant::now();
         }
-        round += 1;
+        for ((at, query), goal) in queries.iter().enumerate().zip(&mut goals) {
+            ran |= visit(sides, at, query, goal, &order.next(at)).await?;
+        }
         let done = goals.iter().filter(|g| g.reached).count() as u64;
         note(total + done, 2 * total, "");
         let time_left = start.elapsed() < effort.duration;
@@ -165,11 +184,7 @@ impl Goal {
         let each = |f: &dyn Fn(f64, bool) -> usize| {
             estimates
                 .iter()
-                .map(|ms| {
-                    ms.map_or(0, |ms| {
-                        f(ms, ms + OVERHEAD_MS > FAR_APART * (quickest + OVERHEAD_MS))
-                    })
-                })
+                .map(|ms| ms.map_or(0, |ms| f(ms, ms > LONG_MS && ms > FAR_APART * quickest)))
                 .collect::<Vec<_>>()
         };
         Self {
@@ -212,20 +227,51 @@ fn wanted(estimate_ms: f64, far_behind: bool, share_ms: f64) -> usize {
     }
 }
 
-/// One block on each side that wants more, first and last in turns; whether anything was run.
+/// Which side comes first: of every two visits to a query each side is first once, and chance decides on which. A fixed
+/// alternation would give the same draws to the same side first whenever blocks divide the draws evenly.
+struct Order {
+    random: ChaCha8Rng,
+    sides: usize,
+    /// For each query, and for connecting, what the second visit of the current two will be.
+    second: Vec<Option<bool>>,
+}
+
+impl Order {
+    fn new(sides: usize, queries: usize) -> Self {
+        Self {
+            random: ChaCha8Rng::seed_from_u64(0x006f_7264_6572),
+            sides,
+            second: vec![None; queries + 1],
+        }
+    }
+
+    fn next(&mut self, query: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.sides).collect();
+        let Some(second) = self.second.get_mut(query) else {
+            return order;
+        };
+        let reversed = second.take().unwrap_or_else(|| {
+            let reversed = self.random.random_bool(0.5);
+            *second = Some(!reversed);
+            reversed
+        });
+        if reversed {
+            order.reverse();
+        }
+        order
+    }
+}
+
+/// One block on each side that wants more; whether anything was run.
 async fn visit(
     sides: &mut [Side],
     at: usize,
     query: &Query,
     goal: &mut Goal,
-    round: usize,
+    order: &[usize],
 ) -> Result<bool> {
-    let mut order: Vec<usize> = (0..sides.len()).collect();
-    if round % 2 == 1 {
-        order.reverse();
-    }
     let mut ran = false;
-    for index in order {
+    for index in order.iter().copied() {
         let (Some(side), Some(wanted)) = (sides.get_mut(index), goal.wanted.get(index)) else {
             continue;
         };
@@ -233,11 +279,10 @@ async fn visit(
             continue;
         };
         let missing = wanted.saturating_sub(track.count());
-        let block = if track.estimate_ms > LONG_MS {
-            1
-        } else {
-            BLOCK
-        };
+        let block = BLOCKS
+            .iter()
+            .find(|(ms, _)| track.estimate_ms <= *ms)
+            .map_or(1, |(_, executions)| *executions);
         if missing > 0 {
             side.block(at, query, missing.min(block)).await?;
             ran = true;
@@ -247,7 +292,7 @@ async fn visit(
     Ok(ran)
 }
 
-/// Doubles the goals of queries whose verdict is open or bad; whether there was one.
+/// Doubles the goals of queries whose verdict is open; whether there was one.
 fn reopen(sides: &[Side], queries: &[Query], goals: &mut [Goal], gate: Gate) -> bool {
     let [before, after] = sides else {
         return false;
@@ -260,8 +305,7 @@ fn reopen(sides: &[Side], queries: &[Query], goals: &mut [Goal], gate: Gate) -> 
         if !(b.runs() && a.runs()) || hopeless(b) || hopeless(a) {
             continue;
         }
-        let verdict = compare(&measured(query, b, a), &gate).verdict;
-        if matches!(verdict, Verdict::Inconclusive | Verdict::Slower) {
+        if !is_settled(&measured(query, b, a), &gate) {
             for wanted in &mut goal.wanted {
                 if *wanted < MOST {
                     *wanted *= 2;
@@ -285,6 +329,8 @@ fn measured(query: &Query, before: &Track, after: &Track) -> Measured {
         before: before.samples.clone(),
         after: after.samples.clone(),
         repeatable: true,
+        thresholds: None,
+        allowed: None,
     }
 }
 

@@ -1,15 +1,27 @@
 //! Before and after, measured in turns as the people who wait for the answer.
 
 mod baseline;
+mod change;
 mod comparison;
 mod driver;
+mod export;
+mod gate;
+mod inference;
+mod latencies;
 mod measure;
 mod pair;
+mod picture;
+mod processor;
 mod quantile;
+mod resample;
 mod show;
+#[cfg(test)]
+mod simulation;
 
 pub use baseline::{Baseline, Environment, environment};
-pub use comparison::{Gate, Measured, compare};
+pub use comparison::{Measured, compare, compare_all};
+pub use export::{Scripts, k6_script, pgbench_scripts};
+pub use gate::Gate;
 pub use measure::{Effort, measure_one, measure_pair};
 pub use pair::Pair;
 pub use quantile::{Blocks, quantile, ratio_interval};

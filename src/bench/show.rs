@@ -1,10 +1,12 @@
 //! Comparisons become a report.
 
-use super::comparison::{Gate, Measured, compare};
+use super::comparison::{Measured, compare_all};
+use super::gate::Gate;
+use super::picture;
 use crate::model::{
-    Block, Cell, Chart, Check, CheckResult, Comparison, Gap, Grid, Outcome, Pair, Report, Side,
-    Tone, Verdict,
+    Block, Cell, Check, CheckResult, Comparison, Gap, Grid, Outcome, Report, Side, Tone, Verdict,
 };
+use crate::report::sparkline;
 
 /// Every query's comparison, worst first, and what follows from them.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +21,7 @@ pub struct Judged {
 /// Compares all; `gated` is whether a slow query fails the run. Different answers always do.
 pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
     let mut gaps = Vec::new();
-    let mut comparisons = Vec::new();
+    let mut kept = Vec::new();
     for one in measured {
         if let (Some(before), Some(_)) = (&one.before.error, &one.after.error) {
             gaps.push(Gap {
@@ -38,8 +40,9 @@ pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
                 remedy: None,
             });
         }
-        comparisons.push(compare(one, gate));
+        kept.push(one);
     }
+    let mut comparisons = compare_all(&kept, gate);
     comparisons.sort_by(|a, b| {
         a.verdict
             .cmp(&b.verdict)
@@ -56,8 +59,12 @@ pub fn judge(measured: &[Measured], gate: &Gate, gated: bool) -> Judged {
 }
 
 fn outcome(comparisons: &[Comparison], gated: bool) -> Outcome {
-    let any = |of: &[Verdict]| comparisons.iter().any(|c| of.contains(&c.verdict));
-    if any(&[Verdict::Differs]) || gated && any(&[Verdict::Slower, Verdict::OverSlo]) {
+    let any = |of: &[Verdict]| {
+        let mut counted = comparisons.iter().filter(|c| c.allowed.is_none());
+        counted.any(|c| of.contains(&c.verdict))
+    };
+    let bad = [Verdict::Slower, Verdict::OverSlo, Verdict::Costlier];
+    if any(&[Verdict::Differs]) || gated && any(&bad) {
         Outcome::Fail
     } else if gated && (any(&[Verdict::Inconclusive]) || comparisons.is_empty()) {
         Outcome::Inconclusive
@@ -74,7 +81,7 @@ pub fn report(judged: &Judged, gate: &Gate) -> Report {
     report.gaps.clone_from(&judged.gaps);
     report.blocks.push(Block::Table(grid(comparisons)));
     report.blocks.push(Block::Text(
-        "* another plan; buffers and rows of the first draw".to_owned(),
+        "latencies: the distribution before → after, on one logarithmic axis · buffers of the first draw · * another plan".to_owned(),
     ));
     for comparison in comparisons {
         for reason in &comparison.reasons {
@@ -83,7 +90,7 @@ pub fn report(judged: &Judged, gate: &Gate) -> Report {
                 .push(Block::Text(format!("{}: {reason}", comparison.query)));
         }
     }
-    report.blocks.push(Block::Chart(chart(comparisons)));
+    report.blocks.extend(picture::blocks(comparisons));
     report.checks = checks(judged);
     report.data = serde_json::json!({ "gate": gate, "comparisons": comparisons });
     report
@@ -95,13 +102,16 @@ fn checks(judged: &Judged) -> Vec<Check> {
         name: c.query.clone(),
         result: match c.verdict {
             Verdict::Same | Verdict::Faster => CheckResult::Passed,
-            Verdict::Slower | Verdict::OverSlo if !judged.gated => CheckResult::Passed,
+            _ if c.allowed.is_some() => CheckResult::Passed,
+            Verdict::Slower | Verdict::OverSlo | Verdict::Costlier if !judged.gated => {
+                CheckResult::Passed
+            }
             Verdict::Inconclusive => CheckResult::Skipped(format!(
                 "too noisy to tell: p95 {} before, {} after",
                 p95(&c.before),
                 p95(&c.after)
             )),
-            Verdict::Differs | Verdict::Slower | Verdict::OverSlo => {
+            Verdict::Differs | Verdict::Slower | Verdict::OverSlo | Verdict::Costlier => {
                 let (word, _) = word(c.verdict);
                 let times = format!(
                     "{word}: p95 {} before, {} after",
@@ -117,8 +127,16 @@ fn checks(judged: &Judged) -> Vec<Check> {
 
 fn grid(comparisons: &[Comparison]) -> Grid {
     let mut grid = Grid::new(
-        &["p95 of", "before", "after", "gain", "rows", "buffers", ""],
-        &["before", "after", "gain", "rows", "buffers"],
+        &[
+            "p95 of",
+            "before",
+            "after",
+            "gain",
+            "latencies",
+            "buffers",
+            "",
+        ],
+        &["before", "after", "gain", "buffers"],
     );
     grid.rows = comparisons
         .iter()
@@ -129,7 +147,7 @@ fn grid(comparisons: &[Comparison]) -> Grid {
                 Cell::from(p95(&c.before)),
                 Cell::from(p95(&c.after)),
                 Cell::toned(gain(c), tone),
-                Cell::from(count(c.after.rows)),
+                Cell::from(sparkline(&c.before.ecdf_ms, &c.after.ecdf_ms, BINS)),
                 Cell::from(buffers(c)),
                 Cell::toned(
                     format!("{word}{}", if c.plan_changed { "*" } else { "" }),
@@ -138,14 +156,23 @@ fn grid(comparisons: &[Comparison]) -> Grid {
             ]
         })
         .collect();
+    // Worst first, so what is as it should be comes last.
+    grid.quiet = comparisons
+        .iter()
+        .filter(|c| matches!(c.verdict, Verdict::Same | Verdict::Faster))
+        .count();
     grid
 }
 
-fn word(verdict: Verdict) -> (&'static str, Tone) {
+/// Steps of the drawn distribution: two of them with an arrow between them leave a table within 100 columns.
+const BINS: usize = 5;
+
+pub(super) fn word(verdict: Verdict) -> (&'static str, Tone) {
     match verdict {
         Verdict::Differs => ("DIFFERS", Tone::Bad),
         Verdict::Slower => ("slower", Tone::Bad),
         Verdict::OverSlo => ("over SLO", Tone::Bad),
+        Verdict::Costlier => ("costlier", Tone::Bad),
         Verdict::Inconclusive => ("unclear", Tone::Warn),
         Verdict::Same => ("same", Tone::Dim),
         Verdict::Faster => ("faster", Tone::Good),
@@ -153,7 +180,7 @@ fn word(verdict: Verdict) -> (&'static str, Tone) {
 }
 
 /// Whether the 95th percentile fell on executions that were cut off.
-fn is_open(side: &Side) -> bool {
+pub(super) fn is_open(side: &Side) -> bool {
     side.timeouts * 20 >= side.samples.max(1)
 }
 
@@ -168,7 +195,7 @@ fn p95(side: &Side) -> String {
     }
 }
 
-fn gain(comparison: &Comparison) -> String {
+pub(super) fn gain(comparison: &Comparison) -> String {
     if comparison.verdict == Verdict::Differs {
         return "–".to_owned();
     }
@@ -210,25 +237,6 @@ fn count(n: u64) -> String {
     }
 }
 
-fn chart(comparisons: &[Comparison]) -> Chart {
-    let pairs = comparisons
-        .iter()
-        .filter(|c| c.before.samples > 0 && c.after.samples > 0)
-        .map(|c| Pair {
-            label: c.query.clone(),
-            before: c.before.p95_ms,
-            after: c.after.p95_ms,
-            open: is_open(&c.before),
-            tone: word(c.verdict).1,
-        })
-        .collect();
-    Chart {
-        title: "95th percentile, before and after".to_owned(),
-        unit: "ms".to_owned(),
-        pairs,
-    }
-}
-
 /// The result in one line.
 pub fn summary(comparisons: &[Comparison]) -> String {
     if comparisons.is_empty() {
@@ -240,6 +248,7 @@ pub fn summary(comparisons: &[Comparison]) -> String {
         (Verdict::Differs, "with different answers"),
         (Verdict::Slower, "slower"),
         (Verdict::OverSlo, "over the SLO"),
+        (Verdict::Costlier, "costlier"),
         (Verdict::Inconclusive, "unclear"),
         (Verdict::Same, "the same"),
         (Verdict::Faster, "faster"),

@@ -1,5 +1,8 @@
 //! `dbtune bench`
 
+mod export;
+mod record;
+
 use super::duration::duration;
 use super::given::read;
 use super::paired::on_pair;
@@ -8,7 +11,7 @@ use crate::bench::{
     Baseline, Effort, Gate, Measured, environment, judge, measure_one, measure_pair, report,
 };
 use crate::config::Settings;
-use crate::db::{Defaults, Limits, Session, Target, resolve};
+use crate::db::{Defaults, Limits, Plans, Protocol, Session, Target, Way, resolve};
 use crate::model::{Block, Gap, Report, Workload, WorkloadFile};
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
@@ -20,7 +23,10 @@ use std::time::Duration;
 /// `--before` alone records the database as it is; `--after --baseline FILE` compares it with what was recorded.
 /// Exit code 1: a query returns other rows, became slower, or is over its target; 3: too noisy to tell.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    pub other: Option<Other>,
     /// Measure without the pending migrations
     #[arg(long, required_unless_present = "after")]
     pub before: bool,
@@ -53,6 +59,12 @@ pub struct Args {
     /// Parameter draws of each query [default: from the configuration, or 20]
     #[arg(long, value_name = "N")]
     pub draws: Option<usize>,
+    /// How statements are sent: as text with the values in it, parsed and bound each time, or prepared once a connection
+    #[arg(long, value_name = "PROTOCOL", value_enum, default_value_t = Sending::Prepared)]
+    pub protocol: Sending,
+    /// How prepared statements are planned: as the server decides, with their values, or once for all values
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = Planning::Custom)]
+    pub plan_mode: Planning,
     /// How much longer p95 may become, in percent [default: from the configuration, or 10]
     #[arg(long, value_name = "PERCENT", conflicts_with = "no_gate")]
     pub gate: Option<f64>,
@@ -64,15 +76,67 @@ pub struct Args {
     pub output: Option<PathBuf>,
 }
 
-pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
-    if context.global.format == "junit" && !args.after {
-        bail!("--format junit shows comparisons: `bench --before` alone only records");
+/// What else is done with a workload.
+#[derive(Debug, clap::Subcommand)]
+pub enum Other {
+    Record(record::Args),
+    Export(export::Args),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sending {
+    Simple,
+    Extended,
+    Prepared,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Planning {
+    Auto,
+    Custom,
+    Generic,
+}
+
+impl Args {
+    fn way(&self) -> Way {
+        Way {
+            protocol: match self.protocol {
+                Sending::Simple => Protocol::Simple,
+                Sending::Extended => Protocol::Extended,
+                Sending::Prepared => Protocol::Prepared,
+            },
+            plans: match self.plan_mode {
+                Planning::Auto => Plans::Auto,
+                Planning::Custom => Plans::Custom,
+                Planning::Generic => Plans::Generic,
+            },
+        }
     }
-    let settings = context.settings()?;
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+    if matches!(context.global.format.as_str(), "junit" | "github") && !args.after {
+        bail!(
+            "--format {} shows comparisons: `bench --before` alone only records",
+            context.global.format
+        );
+    }
+    match args.other {
+        Some(Other::Record(args)) => return record::run(args, context).await,
+        Some(Other::Export(args)) => return export::run(args, context).await,
+        None => {}
+    }
+    let mut settings = context.settings()?;
+    if args.gate.is_some() {
+        settings.gate.p95_percent = None;
+    }
     let mut file = context.workload(args.workload.as_deref())?;
     select(&mut file, &args.only)?;
     if args.gate.is_some_and(|g| !(g.is_finite() && g > 0.0)) {
         bail!("--gate takes a number over 0, in percent");
+    }
+    if args.plan_mode != Planning::Custom && args.protocol != Sending::Prepared {
+        bail!("--plan-mode matters to prepared statements only: leave out --protocol");
     }
     let plan = Plan {
         args: &args,
@@ -109,7 +173,7 @@ impl Plan<'_> {
             let mut note = |at, total, text: &str| task.advance(at, total, text);
             let measured =
                 measure_pair(pair.before(), pair.after(), &workload, effort, &mut note).await?;
-            let mut report = self.judged(&measured, effort.gate);
+            let mut report = self.judged(measured, effort.gate);
             report.blocks.push(Block::Text(self.how(&workload)));
             if applied == 0 {
                 report.gaps.push(Gap {
@@ -173,7 +237,7 @@ impl Plan<'_> {
         }
         let gate = self.effort(&workload).gate;
         let (measured, unknown) = baseline.against(&workload, samples);
-        let mut report = self.judged(&measured, gate);
+        let mut report = self.judged(measured, gate);
         report.blocks.push(Block::Text(self.how(&workload)));
         report.gaps.extend(unknown.into_iter().map(|what| Gap {
             what,
@@ -204,15 +268,25 @@ impl Plan<'_> {
 
     async fn draw(&self, target: &Target) -> anyhow::Result<Workload> {
         let session = Session::connect(target, "draw").await?;
+        let configured = &self.settings.gate;
         let defaults = Defaults {
-            slo_ms: self.settings.slo_ms,
+            slo_ms: configured
+                .p95_ms
+                .as_ref()
+                .map_or(self.settings.slo_ms, |ms| ms.value),
             draws: self.args.draws.unwrap_or(self.settings.draws),
             limits: Limits {
                 statement: Duration::from_millis(self.settings.statement_timeout_ms),
                 ..Limits::default()
             },
         };
-        Ok(resolve(&session, self.file, defaults).await?)
+        let mut workload = resolve(&session, self.file, defaults).await?;
+        for query in &mut workload.queries {
+            if let Some(ms) = configured.target_ms(&query.id) {
+                query.slo_ms = ms;
+            }
+        }
+        Ok(workload)
     }
 
     fn limits(&self) -> Limits {
@@ -227,7 +301,7 @@ impl Plan<'_> {
 
     fn effort(&self, workload: &Workload) -> Effort {
         let limits = self.limits();
-        let percent = self.args.gate.unwrap_or(self.settings.regression_percent);
+        let percent = self.percent();
         Effort {
             duration: self
                 .args
@@ -235,15 +309,46 @@ impl Plan<'_> {
                 .unwrap_or(Duration::from_secs(self.settings.duration_s)),
             limits,
             gate: Gate::new(percent, workload.queries.len(), limits.statement),
+            way: self.args.way(),
         }
     }
 
-    fn judged(&self, measured: &[Measured], gate: Gate) -> Report {
-        report(&judge(measured, &gate, !self.args.no_gate), &gate)
+    /// Judged by what the configuration asks of each query and lets pass today.
+    fn judged(&self, mut measured: Vec<Measured>, gate: Gate) -> Report {
+        let configured = &self.settings.gate;
+        let today = chrono::Utc::now().date_naive();
+        for one in &mut measured {
+            one.thresholds = Some(configured.thresholds(&one.query, gate.thresholds));
+            let allowance = configured.allowance(&one.query, today);
+            one.allowed = allowance.map(|a| format!("{} (until {})", a.reason, a.expires));
+        }
+        let mut report = report(&judge(&measured, &gate, !self.args.no_gate), &gate);
+        report.gaps.extend(configured.expired(today).map(|a| Gap {
+            what: format!("the allowance of {}", a.query),
+            why: format!("it expired on {} and lets nothing pass", a.expires),
+            remedy: Some("remove it from gate.allow, or give it another day".to_owned()),
+        }));
+        let ids: Vec<String> = measured.iter().map(|m| m.query.clone()).collect();
+        if self.args.only.is_empty() {
+            report.gaps.extend(configured.unknown(&ids).map(|name| Gap {
+                what: format!("gate settings of {name}"),
+                why: "the workload has no such query".to_owned(),
+                remedy: None,
+            }));
+        }
+        report
+    }
+
+    fn percent(&self) -> f64 {
+        let configured = self.settings.gate.p95_percent.as_ref().map(|p| p.value);
+        self.args
+            .gate
+            .or(configured)
+            .unwrap_or(self.settings.regression_percent)
     }
 
     fn how(&self, workload: &Workload) -> String {
-        let percent = self.args.gate.unwrap_or(self.settings.regression_percent);
+        let percent = self.percent();
         let gate = if self.args.no_gate {
             "No gate".to_owned()
         } else {
@@ -294,6 +399,7 @@ pub(super) fn write_report(report: &Report, path: &Path, context: &Context) -> a
     let style = crate::report::Style {
         color: false,
         width: 100,
+        ascii: false,
     };
     if let Some(format) = format {
         (format.render)(report, style, &mut bytes)?;

@@ -63,7 +63,7 @@ pub struct Global {
     /// No progress on standard error
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// No colours
+    /// No colours. Where the locale is C or POSIX, tables keep to ASCII as well
     #[arg(long, global = true)]
     pub no_color: bool,
 }
@@ -93,6 +93,13 @@ pub enum Command {
     Seed(seed::Args),
     Bench(bench::Args),
     Verify(verify::Args),
+}
+
+impl Command {
+    /// Whether the command measures latencies.
+    pub fn is_timed(&self) -> bool {
+        matches!(self, Self::Bench(_))
+    }
 }
 
 /// What every command is given: the edge of the process, read once.
@@ -167,6 +174,15 @@ pub async fn run(command: Command, context: &Context) -> anyhow::Result<Report> 
         Command::Bench(args) => bench::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
     }
+}
+
+/// Whether the environment asks for ASCII: the locale is C or POSIX by the first of `LC_ALL`, `LC_CTYPE` and `LANG` that is
+/// set. Where none is, as on many CI servers, UTF-8 is printed.
+pub fn is_ascii(env: &Env) -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| env.get(*name).filter(|value| !value.is_empty()))
+        .is_some_and(|locale| matches!(locale.as_str(), "C" | "POSIX"))
 }
 
 /// Columns of the terminal on standard output; `None` where it is none.

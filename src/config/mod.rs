@@ -1,10 +1,12 @@
 //! The files people write: `dbtune.yaml` and workloads. Text in, typed values or a position out.
 
 mod annotated;
+mod gate;
 mod settings;
 mod waiver;
 mod workload;
 
+pub use gate::{Allowance, GateSettings, Override};
 pub use settings::{FailOn, Settings};
 pub use waiver::{Waiver, waive};
 pub use workload::parse as parse_workload;

@@ -1,4 +1,4 @@
-use super::{Error, Waiver, from_yaml};
+use super::{Error, GateSettings, Waiver, from_yaml};
 use crate::model::Severity;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ pub struct Settings {
     pub fail_on: Option<FailOn>,
     /// Findings that are let be for a while.
     pub waivers: Vec<Waiver>,
+    /// What fails `bench`.
+    pub gate: GateSettings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -58,6 +60,7 @@ impl Default for Settings {
             migrations: None,
             workload: None,
             fail_on: None,
+            gate: GateSettings::default(),
             waivers: Vec::new(),
         }
     }
@@ -98,6 +101,7 @@ impl Settings {
             }
         }
         settings.waivers.iter().try_for_each(|w| w.check(file))?;
+        settings.gate.check(file)?;
         Ok(settings)
     }
 }

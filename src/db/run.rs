@@ -1,18 +1,19 @@
 //! One query as one persona, the way an API sends it: transaction, claims, role, statement, rollback.
 
 use super::value::{Fnv, Value, types};
-use super::{Error, Limits, Result, Session};
+use super::{Error, Limits, Protocol, Result, Session};
 use crate::model::Query;
 use futures_util::TryStreamExt;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio_postgres::types::{FromSql, Type};
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::{Row, SimpleQueryMessage, SimpleQueryRow, Statement};
 
 /// A statement parsed by the server for one connection, as the persona that was current then.
 pub struct Prepared {
     statement: Statement,
+    types: Vec<Type>,
 }
 
 /// One execution.
@@ -56,8 +57,9 @@ impl Session {
             "read only"
         };
         let opening = format!(
-            "begin {access}; {}; set local plan_cache_mode = force_custom_plan",
-            limits.to_sql()
+            "begin {access}; {}; set local plan_cache_mode = {}",
+            limits.to_sql(),
+            self.way().plans.setting()
         );
         let role = format!(
             "set local role {}",
@@ -116,7 +118,7 @@ impl Session {
                 format!("the statement has {expected} parameters and the workload gives {given}"),
             ));
         }
-        Ok(Prepared { statement })
+        Ok(Prepared { statement, types })
     }
 
     pub(super) async fn explain_row(
@@ -140,12 +142,20 @@ impl Session {
     ) -> Result<Execution> {
         let failed = |e: &tokio_postgres::Error| Error::pg(format!("run {}", query.id), e);
         let values: Vec<_> = draw.iter().map(|v| Value(v.as_deref())).collect();
+        if self.way().protocol == Protocol::Simple {
+            return self.run_text(query, draw, digest).await;
+        }
         let start = Instant::now();
-        let stream = self
-            .client()
-            .query_raw(&prepared.statement, &values)
-            .await
-            .map_err(|e| failed(&e))?;
+        let client = self.client();
+        let stream = if self.way().protocol == Protocol::Extended {
+            let types = prepared.types.iter().cloned();
+            client
+                .query_typed_raw(&query.sql, values.iter().zip(types))
+                .await
+        } else {
+            client.query_raw(&prepared.statement, &values).await
+        };
+        let stream = stream.map_err(|e| failed(&e))?;
         let mut stream = pin!(stream);
         let mut kept = Vec::new();
         let mut returned = 0;
@@ -162,6 +172,51 @@ impl Session {
             digest: digest.then(|| kept.iter().map(hash_row).fold(0, u64::wrapping_add)),
         })
     }
+
+    /// The same with the values in the text.
+    async fn run_text(
+        &self,
+        query: &Query,
+        draw: &[Option<String>],
+        digest: bool,
+    ) -> Result<Execution> {
+        let doing = || format!("run {}", query.id);
+        let sql = crate::sql::bound(&query.sql, draw, &query.types).ok_or_else(|| {
+            Error::new(doing(), "its parameters could not be written into its text")
+        })?;
+        let start = Instant::now();
+        let messages = self.client().simple_query(&sql).await;
+        let elapsed = start.elapsed();
+        let messages = messages.map_err(|e| Error::pg(doing(), &e))?;
+        let mut rows = 0;
+        let mut sum = 0_u64;
+        for message in &messages {
+            match message {
+                SimpleQueryMessage::Row(row) if digest => sum = sum.wrapping_add(hash_text(row)),
+                SimpleQueryMessage::CommandComplete(n) => rows = *n,
+                _ => {}
+            }
+        }
+        Ok(Execution {
+            elapsed,
+            rows,
+            digest: digest.then_some(sum),
+        })
+    }
+}
+
+fn hash_text(row: &SimpleQueryRow) -> u64 {
+    let mut hasher = Fnv::default();
+    for at in 0..row.len() {
+        match row.try_get(at) {
+            Ok(Some(text)) => {
+                hasher.write(&(text.len() as u64).to_be_bytes());
+                hasher.write(text.as_bytes());
+            }
+            _ => hasher.write(&u64::MAX.to_be_bytes()),
+        }
+    }
+    hasher.value()
 }
 
 fn settings_as_json(settings: &BTreeMap<String, String>) -> serde_json::Value {

@@ -1,7 +1,7 @@
 //! One connection, and the transactions dbtune runs on it.
 
 use super::target::{Target, TlsMode};
-use super::{Error, Result, tls};
+use super::{Error, Result, Way, tls};
 use crate::model::Persona;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ pub struct Session {
     client: Client,
     driver: JoinHandle<()>,
     target: Target,
+    way: Way,
 }
 
 /// What a transaction may cost other people.
@@ -88,7 +89,19 @@ impl Session {
             client,
             driver,
             target: target.clone(),
+            way: Way::default(),
         })
+    }
+
+    /// Sends and plans the queries of a workload in this way from now on.
+    #[must_use]
+    pub fn in_the_way(mut self, way: Way) -> Self {
+        self.way = way;
+        self
+    }
+
+    pub(super) fn way(&self) -> Way {
+        self.way
     }
 
     pub fn client(&self) -> &Client {

@@ -63,6 +63,60 @@ pub enum Block {
     },
     /// Drawn where the format can draw; the others show the same numbers in a table beside it.
     Chart(Chart),
+    /// As [`Block::Chart`].
+    Curves(Curves),
+    /// As [`Block::Chart`].
+    Heat(Heat),
+    /// Shown on demand: by HTML and markdown, which can fold.
+    Sides(Sides),
+}
+
+/// Distribution functions, one drawing each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curves {
+    pub title: String,
+    pub unit: String,
+    pub lines: Vec<Curve>,
+}
+
+/// Values at equal steps of the distribution function of two sides, rising.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    pub label: String,
+    pub before: Vec<f64>,
+    pub after: Vec<f64>,
+    /// What the 95th percentile is to stay under.
+    pub target: Option<f64>,
+    pub tone: Tone,
+}
+
+/// A table whose cells are coloured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Heat {
+    pub title: String,
+    /// What the rows are, and what the columns are.
+    pub corner: String,
+    pub columns: Vec<String>,
+    /// A label, and a cell for each column; `None` for a pair that there is not.
+    pub rows: Vec<(String, Vec<Option<HeatCell>>)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeatCell {
+    pub text: String,
+    /// The same in a word, for those who do not see the colour.
+    pub note: String,
+    pub tone: Tone,
+    /// How strong the colour is, from 0 to 1.
+    pub strength: f64,
+}
+
+/// Two texts to be compared line by line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sides {
+    pub title: String,
+    pub before: String,
+    pub after: String,
 }
 
 /// Pairs of values on a logarithmic axis.
@@ -80,6 +134,9 @@ pub struct Pair {
     pub after: f64,
     /// `before` is a lower bound.
     pub open: bool,
+    /// What `after` lies between, where that is known.
+    #[serde(default)]
+    pub range: Option<(f64, f64)>,
     pub tone: Tone,
 }
 
@@ -87,6 +144,9 @@ pub struct Pair {
 pub struct Grid {
     pub columns: Vec<GridColumn>,
     pub rows: Vec<Vec<Cell>>,
+    /// Rows at the end that ask for nothing: they may be folded.
+    #[serde(default)]
+    pub quiet: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -160,6 +220,7 @@ impl Grid {
         Self {
             columns,
             rows: Vec::new(),
+            quiet: 0,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Pairs of values on a logarithmic axis, as SVG inside the page.
 
+use super::axis::Axis;
 use super::html::{text, tone_class};
 use crate::model::{Chart, Pair};
 use std::io::{self, Write};
@@ -10,37 +11,41 @@ const LEFT: f64 = 300.0;
 const RIGHT: f64 = 40.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 40.0;
-/// The smallest value that is told from zero.
-const LEAST: f64 = 0.01;
 
 pub(super) fn render(chart: &Chart, out: &mut dyn Write) -> io::Result<()> {
     if chart.pairs.is_empty() {
         return Ok(());
     }
-    let axis = Axis::over(&chart.pairs);
+    let values = chart.pairs.iter().flat_map(|p| {
+        let (low, high) = p.range.unwrap_or((p.after, p.after));
+        [p.before, p.after, low, high]
+    });
+    let axis = Axis::over(values, LEFT, WIDTH - RIGHT);
     #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
     let height = TOP + ROW * chart.pairs.len() as f64 + 10.0;
     writeln!(
         out,
-        "<figure>\n<figcaption>{} ({}, logarithmic)</figcaption>\n<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">",
+        "<figure>\n<figcaption>{} ({}, logarithmic)</figcaption>\n<div class=\"scroll wide\">\n<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n<title>{}</title>",
         text(&chart.title),
         text(&chart.unit),
+        text(&chart.title),
         text(&chart.title)
     )?;
     writeln!(
         out,
         "<circle class=\"before\" cx=\"6\" cy=\"10\" r=\"5\"/><text x=\"16\" y=\"14\">before</text>\
          <circle class=\"after\" cx=\"76\" cy=\"10\" r=\"5\"/><text x=\"86\" y=\"14\">after</text>\
-         <circle class=\"open\" cx=\"136\" cy=\"10\" r=\"4\"/><text x=\"146\" y=\"14\">cut off: at least</text>"
+         <circle class=\"open\" cx=\"136\" cy=\"10\" r=\"4\"/><text x=\"146\" y=\"14\">cut off: at least</text>\
+         <path class=\"range\" d=\"M266 6V14M266 10H290M290 6V14\"/><text x=\"298\" y=\"14\">where after lies with 95 % confidence</text>"
     )?;
-    for (power, x) in axis.ticks() {
+    for (label, x) in axis.ticks() {
         writeln!(
             out,
             "<line class=\"rule\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{height}\"/>\
              <text class=\"axis\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             TOP - 8.0,
             TOP - 12.0,
-            label(power)
+            label
         )?;
     }
     let mut y = TOP + ROW / 2.0;
@@ -48,7 +53,7 @@ pub(super) fn render(chart: &Chart, out: &mut dyn Write) -> io::Result<()> {
         row(pair, &axis, y, &chart.unit, out)?;
         y += ROW;
     }
-    writeln!(out, "</svg>\n</figure>")
+    writeln!(out, "</svg>\n</div>\n</figure>")
 }
 
 fn row(pair: &Pair, axis: &Axis, y: f64, unit: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -56,11 +61,15 @@ fn row(pair: &Pair, axis: &Axis, y: f64, unit: &str, out: &mut dyn Write) -> io:
     let class = if pair.open { "open" } else { "before" };
     let tone = tone_class(pair.tone);
     let least = if pair.open { "at least " } else { "" };
+    let range = pair.range.map_or_else(String::new, |(low, high)| {
+        let (low, high, top, end) = (axis.x(low), axis.x(high), y - 4.0, y + 4.0);
+        format!("<path class=\"range\" d=\"M{low:.1} {top:.1}V{end:.1}M{low:.1} {y:.1}H{high:.1}M{high:.1} {top:.1}V{end:.1}\"/>")
+    });
     writeln!(
         out,
         "<g><title>{}: {least}{:.3} {unit} before, {:.3} {unit} after</title>\
          <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
-         <line class=\"link\" x1=\"{before:.1}\" x2=\"{after:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+         <line class=\"link\" x1=\"{before:.1}\" x2=\"{after:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>{range}\
          <circle class=\"{class}\" cx=\"{before:.1}\" cy=\"{y:.1}\" r=\"5\"/>\
          <circle class=\"after {tone}\" cx=\"{after:.1}\" cy=\"{y:.1}\" r=\"5\"/></g>",
         text(&pair.label),
@@ -80,52 +89,4 @@ fn shortened(label: &str) -> String {
         return label.to_owned();
     }
     label.chars().take(FITS - 1).chain(['…']).collect()
-}
-
-/// Whole powers of ten from the smallest to the largest value.
-struct Axis {
-    low: i32,
-    high: i32,
-}
-
-impl Axis {
-    fn over(pairs: &[Pair]) -> Self {
-        let logs = || {
-            pairs.iter().flat_map(|p| [p.before, p.after]).map(|v| {
-                if v.is_finite() {
-                    v.max(LEAST).log10()
-                } else {
-                    0.0
-                }
-            })
-        };
-        #[expect(clippy::cast_possible_truncation, reason = "a power of ten")]
-        let (low, high) = (
-            logs().fold(f64::INFINITY, f64::min).floor() as i32,
-            logs().fold(f64::NEG_INFINITY, f64::max).ceil() as i32,
-        );
-        Self {
-            low,
-            high: high.max(low + 1),
-        }
-    }
-
-    fn x(&self, value: f64) -> f64 {
-        let value = if value.is_finite() {
-            value.max(LEAST)
-        } else {
-            LEAST
-        };
-        let share = (value.log10() - f64::from(self.low)) / f64::from(self.high - self.low);
-        LEFT + share * (WIDTH - LEFT - RIGHT)
-    }
-
-    fn ticks(&self) -> impl Iterator<Item = (i32, f64)> {
-        (self.low..=self.high).map(|power| (power, self.x(10f64.powi(power))))
-    }
-}
-
-fn label(power: i32) -> String {
-    let decimals = usize::try_from(-power).unwrap_or(0);
-    format!("{:.decimals$}", 10f64.powi(power))
 }

@@ -1,6 +1,6 @@
 //! One page that needs nothing else: style and charts are inside, nothing is loaded.
 
-use super::chart;
+use super::{chart, curves, heat, sides};
 use super::{Format, Style, clean, html_findings};
 use crate::model::{Block, Grid, Outcome, Report, Tone};
 use std::io::{self, Write};
@@ -40,6 +40,9 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
             Block::Text(words) => writeln!(out, "<p>{}</p>", lines(words))?,
             Block::Table(grid) => table(grid, out)?,
             Block::Chart(chart) => chart::render(chart, out)?,
+            Block::Curves(curves) => curves::render(curves, out)?,
+            Block::Heat(heat) => heat::render(heat, out)?,
+            Block::Sides(sides) => sides::render(sides, out)?,
             Block::Code { text: code, .. } => {
                 writeln!(out, "<pre><code>{}</code></pre>", text(code))?;
             }
@@ -137,6 +140,7 @@ mod tests {
             Style {
                 color: false,
                 width: 80,
+                ascii: false,
             },
             &mut out,
         )
@@ -154,6 +158,7 @@ mod tests {
             before,
             after,
             open: false,
+            range: Some((after, after * 2.0)),
             tone: Tone::Good,
         };
         report.blocks = vec![

@@ -1,7 +1,8 @@
 use super::clean::one_line;
+use super::sides::common;
 use super::group::{Excused, Group, excused, findings, groups, summary};
 use super::{Format, Style, clean};
-use crate::model::{Block, Cell, Grid, Report};
+use crate::model::{Block, Cell, Grid, Report, Sides};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
@@ -30,7 +31,8 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
             Block::Heading(heading) => writeln!(out, "### {}\n", text(heading))?,
             Block::Text(words) => writeln!(out, "{}\n", text(words))?,
             Block::Table(grid) => render_grid(grid, out)?,
-            Block::Chart(_) => {}
+            Block::Chart(_) | Block::Curves(_) | Block::Heat(_) => {}
+            Block::Sides(sides) => render_sides(sides, out)?,
             Block::Code { language, text } => code(language, text, out)?,
         }
     }
@@ -111,6 +113,25 @@ fn indent(words: &str) -> String {
 }
 
 fn render_grid(grid: &Grid, out: &mut dyn Write) -> io::Result<()> {
+    let loud = grid.rows.len().saturating_sub(grid.quiet);
+    let (loud, quiet) = grid.rows.split_at(loud);
+    if !loud.is_empty() || quiet.is_empty() {
+        render_rows(grid, loud, out)?;
+    }
+    if quiet.is_empty() {
+        return Ok(());
+    }
+    let others = if loud.is_empty() { "" } else { " others" };
+    writeln!(
+        out,
+        "<details>\n<summary>{}{others}</summary>\n",
+        quiet.len()
+    )?;
+    render_rows(grid, quiet, out)?;
+    writeln!(out, "</details>\n")
+}
+
+fn render_rows(grid: &Grid, rows: &[Vec<Cell>], out: &mut dyn Write) -> io::Result<()> {
     let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
     writeln!(
         out,
@@ -122,11 +143,47 @@ fn render_grid(grid: &Grid, out: &mut dyn Write) -> io::Result<()> {
         .iter()
         .map(|c| if c.right { "---:" } else { "---" }.to_owned());
     writeln!(out, "{}", line(rule.collect()))?;
-    for row in &grid.rows {
+    for row in rows {
         let cells = row.iter().map(|Cell { text, .. }| cell(text)).collect();
         writeln!(out, "{}", line(cells))?;
     }
     writeln!(out)
+}
+
+/// As a diff, which GitHub and its like colour.
+fn render_sides(sides: &Sides, out: &mut dyn Write) -> io::Result<()> {
+    let before: Vec<&str> = sides.before.lines().collect();
+    let after: Vec<&str> = sides.after.lines().collect();
+    let (kept_before, kept_after) = common(&before, &after);
+    let mut text_of = String::new();
+    let mut line = |mark: char, words: &str| {
+        text_of.push(mark);
+        text_of.push(' ');
+        text_of.push_str(words);
+        text_of.push('\n');
+    };
+    let mut rest = after.iter().zip(&kept_after).peekable();
+    for (words, kept) in before.iter().zip(&kept_before) {
+        if !kept {
+            line('-', words);
+            continue;
+        }
+        while let Some((added, _)) = rest.next_if(|(_, kept)| !**kept) {
+            line('+', added);
+        }
+        rest.next();
+        line(' ', words);
+    }
+    for (added, _) in rest {
+        line('+', added);
+    }
+    writeln!(
+        out,
+        "<details>\n<summary>{}</summary>\n",
+        text(&sides.title)
+    )?;
+    code("diff", &text_of, out)?;
+    writeln!(out, "</details>\n")
 }
 
 /// A fence longer than any run of backticks inside.

@@ -3,19 +3,26 @@
 use crate::model::Report;
 use std::io::{self, Write};
 
+mod axis;
 mod chart;
 mod clean;
+mod curves;
+mod github;
 mod group;
+mod heat;
 mod html;
 mod html_findings;
 mod json;
 mod junit;
 mod markdown;
 mod sarif;
+mod sides;
+mod spark;
 mod table;
 mod wrap;
 
 pub use clean::clean;
+pub use spark::sparkline;
 
 /// Every format, the default first.
 pub static ALL: &[&Format] = &[
@@ -25,6 +32,7 @@ pub static ALL: &[&Format] = &[
     &html::FORMAT,
     &sarif::FORMAT,
     &junit::FORMAT,
+    &github::FORMAT,
 ];
 
 pub struct Format {
@@ -46,6 +54,8 @@ pub struct Style {
     pub color: bool,
     /// Columns of the terminal.
     pub width: u16,
+    /// Only characters that every terminal has, as far as dbtune chooses them.
+    pub ascii: bool,
 }
 
 pub fn format(name: &str) -> Option<&'static Format> {

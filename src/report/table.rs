@@ -1,5 +1,6 @@
 use super::clean::one_line;
 use super::group::{Alike, Excused, Group, excused, findings, groups, summary};
+use super::spark::ascii;
 use super::wrap::wrap;
 use super::{Format, Style, clean};
 use crate::model::{Block, Cell, Finding, Gap, Grid, Outcome, Report, Severity, Tone};
@@ -17,6 +18,16 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn render(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    if !style.ascii {
+        return lines(report, style, out);
+    }
+    // One character for one, so that columns stay where they are.
+    let mut drawn = Vec::new();
+    lines(report, style, &mut drawn)?;
+    out.write_all(ascii(&String::from_utf8_lossy(&drawn)).as_bytes())
+}
+
+fn lines(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for group in groups(report) {
         render_group(&group, style, out)?;
     }
@@ -28,7 +39,7 @@ fn render(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> 
             Block::Heading(text) => writeln!(out, "\n{}", paint(text, Tone::Plain, true, style))?,
             Block::Text(text) => writeln!(out, "{}", clean(text))?,
             Block::Table(grid) => writeln!(out, "{}", draw(grid, style))?,
-            Block::Chart(_) => {}
+            Block::Chart(_) | Block::Curves(_) | Block::Heat(_) | Block::Sides(_) => {}
             Block::Code { text, .. } => {
                 for line in clean(text).lines() {
                     writeln!(out, "    {line}")?;

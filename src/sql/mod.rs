@@ -2,24 +2,30 @@
 
 pub mod access;
 pub mod body;
+mod bound;
 pub mod columns;
 pub mod constants;
 pub mod ddl;
 pub mod expr;
+pub mod fingerprint;
 pub mod fold;
 pub mod inline;
-pub mod lines;
 pub mod lock;
 pub mod partition;
+pub mod placeholders;
+pub mod lines;
 pub mod predicate;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
 pub mod scope;
 pub mod script;
+pub mod setting;
 mod single;
 pub mod touches;
 pub mod tree;
+pub mod variables;
 pub mod words;
 
+pub use bound::bound;
 pub use single::{Single, is_limited, single};

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 const STYLE: Style = Style {
     color: false,
     width: 100,
+    ascii: false,
 };
 
 fn render(report: &Report, name: &str) -> String {

@@ -4,13 +4,13 @@ use std::{fs, path::Path};
 
 /// A module may use only the modules written before it.
 const LAYERS: &[&str] = &[
-    "model", "sql", "config", "rules", "propose", "report", // decide
+    "model", "sql", "config", "rules", "propose", "record", "report", // decide
     "db", "migrate", "seed", "bench", "verify", "monitor", // act
     "cli",
 ];
 
 /// These compute; they never wait.
-const SYNCHRONOUS: &[&str] = &["model", "config", "sql", "rules", "report"];
+const SYNCHRONOUS: &[&str] = &["model", "config", "sql", "rules", "record", "report"];
 
 /// Crates that one module alone may name.
 const WALLS: &[(&str, &str)] = &[

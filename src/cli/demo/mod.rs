@@ -7,7 +7,7 @@ use super::{Context, Failure, audit, bench, migrating, propose};
 use crate::bench::{Effort, Gate, Judged, judge, measure_pair};
 use crate::cli::paired::on_pair;
 use crate::db::throwaway::{self, Throwaway};
-use crate::db::{Defaults, Limits, Session, Target, read_catalog, read_statements, resolve};
+use crate::db::{Defaults, Limits, Session, Target, Way, read_catalog, read_statements, resolve};
 use crate::migrate::{self, Back, Folder, Layout, Options};
 use crate::model::{Catalog, Report, Workload};
 use crate::propose::Advice;
@@ -117,6 +117,7 @@ async fn tune(
         duration: args.duration,
         limits,
         gate: Gate::new(10.0, workload.queries.len(), limits.statement),
+        way: Way::default(),
     };
     let (judged, visibility) = compare(effort, context, folder, owner, &workload, story).await?;
     there_and_back(args, context, folder, base, owner, &catalog, story).await?;
