@@ -72,6 +72,13 @@ impl Side {
         self.tracks.get(at)
     }
 
+    /// Takes an execution of a query to be so long from now on.
+    pub(super) fn estimate(&mut self, at: usize, ms: f64) {
+        if let Some(track) = self.tracks.get_mut(at) {
+            track.estimate_ms = ms;
+        }
+    }
+
     pub(super) fn into_samples(self) -> Vec<Samples> {
         self.tracks.into_iter().map(|t| t.samples).collect()
     }

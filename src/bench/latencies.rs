@@ -1,5 +1,6 @@
 //! One side of one query in milliseconds, and its summary.
 
+use super::comparison::Measured;
 use super::gate::Gate;
 use super::quantile::{Blocks, quantile, sorted};
 use crate::model::{Samples, Side};
@@ -73,6 +74,17 @@ impl Latencies {
             ecdf_ms: (0..points).map(|i| p(f64::from(i) / steps)).collect(),
         }
     }
+}
+
+/// The share of all the waiting that other processes of the machine caused and that is taken off; `None` where they could not
+/// be looked at.
+pub fn taken(measured: &[Measured]) -> Option<f64> {
+    let sides = || measured.iter().flat_map(|m| [&m.before, &m.after]);
+    let all = |of: fn(&Samples) -> &Vec<u64>| -> Vec<u64> {
+        sides().flat_map(|s| of(s).iter().copied()).collect()
+    };
+    let known = sides().any(|s| s.taken_ns.iter().any(|ns| *ns > 0));
+    known.then(|| share(&all(|s| &s.taken_ns), &all(|s| &s.latencies_ns)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds")]

@@ -118,6 +118,7 @@ async fn run(
         for side in &mut *sides {
             side.prepare(at, query).await?;
         }
+        level(sides, at);
     }
     let mut goals: Vec<Goal> = (0..queries.len())
         .map(|at| {
@@ -161,6 +162,26 @@ async fn run(
     }
 }
 
+/// Gives sides that are not far apart one estimate, so that they get as many executions in as many blocks: only then are
+/// blocks compared in pairs.
+fn level(sides: &mut [Side], at: usize) {
+    let estimates = || {
+        let tracks = sides.iter().filter_map(|side| side.track(at));
+        tracks.filter(|t| t.runs()).map(|t| t.estimate_ms)
+    };
+    let slowest = estimates().fold(0.0, f64::max);
+    let quickest = estimates().fold(f64::INFINITY, f64::min);
+    if !is_far(slowest, quickest) {
+        for side in sides {
+            side.estimate(at, slowest);
+        }
+    }
+}
+
+fn is_far(ms: f64, quickest_ms: f64) -> bool {
+    ms > LONG_MS && ms > FAR_APART * quickest_ms
+}
+
 /// How many executions each side of one query is to have.
 struct Goal {
     wanted: Vec<usize>,
@@ -184,7 +205,7 @@ impl Goal {
         let each = |f: &dyn Fn(f64, bool) -> usize| {
             estimates
                 .iter()
-                .map(|ms| ms.map_or(0, |ms| f(ms, ms > LONG_MS && ms > FAR_APART * quickest)))
+                .map(|ms| ms.map_or(0, |ms| f(ms, is_far(ms, quickest))))
                 .collect::<Vec<_>>()
         };
         Self {

@@ -22,6 +22,7 @@ pub use baseline::{Baseline, Environment, environment};
 pub use comparison::{Measured, compare, compare_all};
 pub use export::{Scripts, k6_script, pgbench_scripts};
 pub use gate::Gate;
+pub use latencies::taken;
 pub use measure::{Effort, measure_one, measure_pair};
 pub use pair::Pair;
 pub use quantile::{Blocks, quantile, ratio_interval};

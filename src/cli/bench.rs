@@ -8,7 +8,7 @@ use super::given::read;
 use super::paired::on_pair;
 use super::{CANNOT, Context, Failure};
 use crate::bench::{
-    Baseline, Effort, Gate, Measured, environment, judge, measure_one, measure_pair, report,
+    Baseline, Effort, Gate, Measured, environment, judge, measure_one, measure_pair, report, taken,
 };
 use crate::config::Settings;
 use crate::db::{Defaults, Limits, Plans, Protocol, Session, Target, Way, resolve};
@@ -323,6 +323,13 @@ impl Plan<'_> {
             one.allowed = allowance.map(|a| format!("{} (until {})", a.reason, a.expires));
         }
         let mut report = report(&judge(&measured, &gate, !self.args.no_gate), &gate);
+        report.blocks.push(Block::Text(match taken(&measured) {
+            Some(share) => format!(
+                "Other processes of the machine took {:.0} % of the waiting; that is taken off these times.",
+                share * 100.0
+            ),
+            None => "What other processes of the server's machine took is not known: it is in these times.".to_owned(),
+        }));
         report.gaps.extend(configured.expired(today).map(|a| Gap {
             what: format!("the allowance of {}", a.query),
             why: format!("it expired on {} and lets nothing pass", a.expires),
