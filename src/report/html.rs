@@ -1,7 +1,7 @@
 //! One page that needs nothing else: style and charts are inside, nothing is loaded.
 
-use super::{chart, curves, heat, sides};
 use super::{Format, Style, clean, html_findings};
+use super::{chart, curves, heat, sides};
 use crate::model::{Block, Grid, Outcome, Report, Tone};
 use std::io::{self, Write};
 

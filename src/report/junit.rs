@@ -141,7 +141,7 @@ mod tests {
         let style = Style {
             color: false,
             width: 80,
-                ascii: false,
+            ascii: false,
         };
         render(&report, style, &mut bytes).unwrap();
         let xml = String::from_utf8(bytes).unwrap();

@@ -1,6 +1,6 @@
 use super::clean::one_line;
-use super::sides::common;
 use super::group::{Excused, Group, excused, findings, groups, summary};
+use super::sides::common;
 use super::{Format, Style, clean};
 use crate::model::{Block, Cell, Grid, Report, Sides};
 use std::collections::BTreeSet;

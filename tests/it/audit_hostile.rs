@@ -92,11 +92,11 @@ async fn fixes_run_and_escapes_stay_out_of_the_terminal() {
         .collect();
     assert!(fixes.len() > NAMES.len(), "{fixes:?}");
     for fix in fixes {
-        let folded = dbtune::sql::lines::fold(&fix, 40);
+        let broken = dbtune::sql::lines::fold(&fix, 40);
         client
-            .batch_execute(&folded)
+            .batch_execute(&broken)
             .await
-            .unwrap_or_else(|e| panic!("{folded}: {e:?}"));
+            .unwrap_or_else(|e| panic!("{broken}: {e:?}"));
     }
     let after = again();
     assert!(

@@ -99,7 +99,8 @@ struct Counts {
 #[tokio::test]
 #[ignore = "hours: make bench-gate"]
 async fn error_rates() {
-    let variable = |name: &str| std::env::var(name).ok();
+    let environment = server::environment();
+    let variable = |name: &str| environment.get(name).cloned();
     let number =
         |name: &str, default: usize| variable(name).map_or(default, |v| v.parse().unwrap());
     let runs = number("DBTUNE_GATE_RUNS", 100);

@@ -46,7 +46,7 @@ fn as_owner(uid: u32, program: &Path) -> Command {
     command
 }
 
-/// Copies the data directory of a running server, through its own functions: not every package has pg_basebackup.
+/// Copies the data directory of a running server, through its own functions: not every package has `pg_basebackup`.
 async fn back_up(client: &Client, to: &Path) {
     let (major, _) = server::server().version();
     let (start, stop) = if major >= 15 {
