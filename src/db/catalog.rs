@@ -65,6 +65,10 @@ pub async fn read_catalog(session: &Session) -> Result<Catalog> {
 
 async fn read_once(session: &Session, sizes: Sizes) -> Result<Catalog> {
     session.begin_reading(Limits::default()).await?;
+    // Compiling a query over a large catalog takes longer than it saves.
+    session
+        .execute("prepare to read the catalog", "set local jit = off")
+        .await?;
     let catalog = read_in_transaction(session, sizes).await;
     // Without this a failed reading would leave the session in a failed transaction.
     session.end().await?;

@@ -10,7 +10,7 @@ const WORTH_A_THREAD: usize = 500;
 /// How many policies with the same expression are analysed in one go.
 const PIECE: usize = 256;
 /// As the main thread has: expressions nest.
-const STACK: usize = 8 * 1024 * 1024;
+pub(super) const STACK: usize = 8 * 1024 * 1024;
 
 /// `USING` and `WITH CHECK` of one policy.
 type Pair = [Option<Qual>; 2];

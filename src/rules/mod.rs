@@ -9,6 +9,7 @@ mod fix;
 mod meaning;
 mod reach;
 mod resolution;
+mod running;
 mod sensitive;
 mod sink;
 mod tested;
@@ -364,21 +365,17 @@ pub fn audit(
     scope: &Scope,
 ) -> (Vec<Finding>, Vec<Gap>) {
     let facts = Facts::new(catalog, statements, scope.slo_ms);
+    let wanted: Vec<&'static Rule> = ALL
+        .iter()
+        .copied()
+        .filter(|rule| {
+            let named = |ids: &[String]| ids.iter().any(|id| id == rule.id);
+            (scope.only.is_empty() || named(&scope.only)) && !named(&scope.skip)
+        })
+        .collect();
+    let (mut findings, more) = running::run(&facts, &wanted);
     let mut gaps = facts.gaps.clone();
-    let mut findings = Vec::new();
-    let wanted = ALL.iter().filter(|rule| {
-        let named = |ids: &[String]| ids.iter().any(|id| id == rule.id);
-        (scope.only.is_empty() || named(&scope.only)) && !named(&scope.skip)
-    });
-    for rule in wanted {
-        let before = findings.len();
-        (rule.check)(&facts, &mut Sink::new(rule.id, &mut findings, &mut gaps));
-        if rule.category == Category::Speed {
-            for finding in findings.iter_mut().skip(before) {
-                visits::attach(&facts, finding);
-            }
-        }
-    }
+    gaps.extend(more);
     // Statements and the database itself belong to no schema.
     findings.retain(|f| {
         scope.schemas.is_empty()

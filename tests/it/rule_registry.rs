@@ -14,6 +14,7 @@ const NO_RULES: &[&str] = &[
     "measure",
     "reach",
     "resolution",
+    "running",
     "sensitive",
     "sink",
     "tested",
