@@ -2,7 +2,7 @@
 
 use crate::audit_ground;
 use crate::audit_run::{Ran, dbtune};
-use crate::server::Db;
+use crate::server::{self, Db};
 
 const SCRIPT: &str = "
 create table doc (id int primary key, owner_id uuid not null);
@@ -48,7 +48,9 @@ async fn the_grants_that_are_named_are_those_that_help() {
         let rules = before.counted().join("\n");
         assert!(rules.contains("per-row-stable-call"), "{role}: {rules}");
         let named = grants(&before);
-        assert!(!named.is_empty(), "{role}: {}", before.gaps());
+        // Before 14 no role may read all data, and nothing but being the owner helps.
+        let grantable = role == "audit_plain" || server::server().version().0 >= 14;
+        assert!(!named.is_empty() || !grantable, "{role}: {}", before.gaps());
         assert_eq!(
             before.gaps().contains("its own statements"),
             role == "audit_plain",
