@@ -218,7 +218,7 @@ grant select on every to app;
 create table doc (id int primary key, owner_id uuid, title text);
 alter table doc enable row level security;
 create view mine as select * from doc where owner_id = auth.uid();
-grant select on mine to app;
+grant select on mine to authenticated;
 
 -- VIEW003 a materialised view over what policies guard
 create table doc (id int primary key, owner_id uuid);

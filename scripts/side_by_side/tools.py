@@ -1,7 +1,10 @@
 """What each of the three says of one database, in one form: rule, the objects it is about, and its words."""
 
 import dataclasses
+import datetime
+import json
 import re
+import subprocess
 
 import psycopg
 
@@ -39,14 +42,17 @@ def splinter(database):
         rows = db.execute(text[text.index("(") :].rstrip().rstrip(";")).fetchall()
     numbers = {file.stem[5:]: file.stem for file in (SPLINTER.parent / "lints").glob("*.sql")}
     for row in rows:
-        name, detail, metadata = row[0], row[6], row[8]
+        name, detail, metadata = row[0], row[6].replace("\\`", "`"), row[8]
         rule = numbers.get(name, name)
         schema, thing = metadata.get("schema"), metadata.get("name")
         quoted = re.findall(r"`([^`]*)`", detail)
         part = metadata.get("policy_name") or metadata.get("fkey_name") or metadata.get("foreign_key")
         part = part or metadata.get("column")
         aliases = set()
-        if rule.startswith(("0003", "0015")):
+        if rule.startswith("0006"):
+            # One for each role and action.
+            part = f"{quoted[1]} {quoted[2]}"
+        elif rule.startswith(("0003", "0015")):
             # "Table `t` has a row level security policy `p` …"
             part = quoted[1]
         elif rule.startswith("0005"):
@@ -87,7 +93,10 @@ def pgrls(database):
                 schema, name, part = indexed.groups()
             else:
                 schema, name, part = (*location.split(".", 2), None, None)[:3]
-        yield Theirs(f"pgrls {rule}", database, schema, name, part, violation["message"], set())
+        # What else the finding is about, where dbtune reports that.
+        also = {"SEC025": r"references table ([\w.]+)", "SEC046": r"calls ([\w.]+)\(\)"}.get(rule)
+        aliases = set(re.findall(also, violation["message"])) if also else set()
+        yield Theirs(f"pgrls {rule}", database, schema, name, part, violation["message"], aliases)
 
 
 @dataclasses.dataclass
@@ -99,15 +108,34 @@ class Ours:
     kind: str
 
 
-def dbtune(database):
-    found = run(DBTUNE, "audit", "--db", url(database), "--format", "json", "--quiet")
+def dbtune(*arguments):
+    found = run(DBTUNE, "audit", *arguments, "--format", "json", "--quiet")
     for finding in found["findings"]:
         thing = finding["object"]
         names = {thing["name"].removeprefix(".")} | set(strings(finding["evidence"]))
         names |= {re.sub(r"\(.*\)$", "", name) for name in names}
         if thing["kind"] == "role":
             names.add("role " + thing["name"].removeprefix("."))
+        if thing["kind"] == "database":
+            names.add(thing["name"].split(".")[-1])
         yield Ours(finding["rule"], names, thing.get("part"), thing["kind"])
+
+
+def grown(database, folder):
+    """What dbtune would say of the same schema if every table had a million rows and statistics were two months old."""
+    path = folder / f"{database}.json"
+    subprocess.run([DBTUNE, "snapshot", "--db", url(database), "-o", path, "--quiet"], check=True, capture_output=True)
+    snapshot = json.loads(path.read_text())
+    catalog = snapshot["catalog"]
+    old = datetime.datetime.fromisoformat(catalog["server"]["read_at"]) - datetime.timedelta(days=60)
+    catalog["server"]["stats_since"] = old.isoformat()
+    for table in catalog["tables"].values():
+        if table["kind"] in ("ordinary", "partitioned", "materialized_view"):
+            table |= {"rows": 1e6, "pages": 20_000, "bytes": 160_000_000}
+            for index in table["indexes"]:
+                index["bytes"] = 40_000_000
+    path.write_text(json.dumps(snapshot))
+    return list(dbtune("--snapshot", str(path)))
 
 
 def strings(value):

@@ -12,4 +12,4 @@ select
     (select count(*) from open) as public,
     o.id as named
 from (select) nothing
-left join open o on exists (select from said s where strpos(s.condition, quote_literal(o.id)) > 0)
+left join open o on exists (select from said s where strpos(s.condition, '''' || replace(o.id, '''', '''''') || '''') > 0)
