@@ -5,6 +5,7 @@ use crate::model::Catalog;
 
 mod access;
 pub(super) mod decode;
+mod evaluated;
 mod functions;
 mod health;
 mod indexes;
@@ -94,6 +95,7 @@ async fn read_in_transaction(session: &Session, sizes: Sizes) -> Result<Catalog>
         reader.read_parts(&mut catalog, &names).await?;
         reader.read_access(&mut catalog).await?;
         reader.read_table_access(&mut catalog, &names).await?;
+        reader.read_evaluated(&mut catalog, &names).await?;
         reader.read_statistics(&mut catalog, &names).await?;
         reader.read_functions(&mut catalog).await?;
         Ok(names)

@@ -193,6 +193,7 @@ fn column(row: &Row) -> Result<Column> {
         default: get(row, "default")?,
         generated: get(row, "generated")?,
         identity: get(row, "identity")?,
+        sequence: None,
         equality_leakproof: get(row, "equality")?,
         ordering_leakproof: get(row, "ordering")?,
         stats: None,
