@@ -24,6 +24,7 @@ mod audit_speed;
 mod bench_failures;
 mod bench_gate;
 mod bench_page;
+mod bench_refs;
 mod benching;
 mod ci_example;
 mod commands;
