@@ -6,14 +6,16 @@ mod measuring;
 mod record;
 mod sides;
 
-use super::Context;
 use super::duration::duration;
+use super::paired::interruptible;
+use super::{Context, migrating};
 use crate::bench::{Effort, Gate};
 use crate::config::Settings;
 use crate::db::{Defaults, Limits, Plans, Protocol, Session, Target, Way, resolve};
+use crate::migrate::Interrupt;
 use crate::model::{Report, Workload, WorkloadFile};
-use sides::{Finder, Found, Side};
 use anyhow::{Context as _, bail};
+use sides::{Finder, Found, Side};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +35,10 @@ pub struct Args {
     pub other: Option<Other>,
     /// Measure without the pending migrations, or what REF names
     #[arg(long, value_name = "REF", num_args = 0..=1, required_unless_present = "after")]
-    #[expect(clippy::option_option, reason = "not given, given alone, given with a value")]
+    #[expect(
+        clippy::option_option,
+        reason = "not given, given alone, given with a value"
+    )]
     pub before: Option<Option<String>>,
     /// Measure with them, or what REF names; beside a recorded side, the database itself
     #[arg(long, value_name = "REF", num_args = 0..=1)]
@@ -156,7 +161,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         migrations: &migrations,
         part: "before",
     };
-    let (before, after) = asked_for(&args, &finder).await?;
+    let interrupt = migrating::interrupt()?;
+    let asked = interruptible(interrupt.clone(), asked_for(&args, &finder));
+    let (before, after) = asked.await?;
     let limits = limits(&args, &settings, [Some(&before), after.as_ref()])?;
     let plan = Plan {
         args: &args,
@@ -164,6 +171,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         file: &file,
         context,
         limits,
+        interrupt,
     };
     // What takes back a migration of another branch may be here; where this folder is broken, it is elsewhere or nowhere.
     let folder = finder.folder().unwrap_or_default();
@@ -243,6 +251,7 @@ struct Plan<'a> {
     file: &'a WorkloadFile,
     context: &'a Context,
     limits: Limits,
+    interrupt: Interrupt,
 }
 
 impl Plan<'_> {

@@ -43,26 +43,26 @@ pub(super) async fn on_pair<T>(
             goal: Goal::Pending,
         },
     ];
-    on_clones(context, source, &wanted, &[], async |copies| match copies {
-        [before, after] => {
-            let applied = after.reached.applied.len();
-            work(&before.target, &after.target, applied).await
-        }
-        _ => anyhow::bail!("two clones were asked for, and {} made", copies.len()),
-    })
-    .await
+    let interrupt = migrating::interrupt()?;
+    let making = on_clones(context, interrupt, source, (&wanted, &[]), async |copies| {
+        let [before, after] = copies else {
+            anyhow::bail!("two clones were asked for, and {} made", copies.len());
+        };
+        let applied = after.reached.applied.len();
+        work(&before.target, &after.target, applied).await
+    });
+    making.await
 }
 
 /// Runs `work` on the clones that are wanted, none, one or two, in their order. They go away afterwards, also when
 /// interrupted or where something fails. `others` are folders that may hold what takes back a migration.
 pub(super) async fn on_clones<T>(
     context: &Context,
+    mut interrupt: Interrupt,
     source: &Target,
-    wanted: &[Wanted],
-    others: &[&Folder],
+    (wanted, others): (&[Wanted], &[&Folder]),
     work: impl AsyncFnOnce(&[Copied]) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let mut interrupt = migrating::interrupt()?;
     let clones = if wanted.is_empty() {
         None
     } else {
@@ -105,6 +105,17 @@ pub(super) async fn on_clones<T>(
             message: format!("{error:#}\n{left}"),
         }
         .into()),
+    }
+}
+
+/// `work` that has nothing to clean up, until told to stop.
+pub(super) async fn interruptible<T>(
+    mut interrupt: Interrupt,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = interrupt.wait() => Err(stopped(&interrupt)),
     }
 }
 

@@ -104,7 +104,7 @@ impl Commit {
         let about = format!("{}:{}", self.name, self.inside);
         let trouble = |words: String| vec![Problem::new(about.clone(), words)];
         let tree = format!("{}:{}", self.hash, self.inside);
-        let listed = git(&self.repository, &["ls-tree", "-z", &tree])
+        let listed = git(&self.repository, &["ls-tree", "-z", "--full-tree", &tree])
             .await
             .map_err(|e| trouble(format!("could not run git: {e}")))?;
         if !listed.status.success() {
@@ -129,7 +129,15 @@ impl Commit {
             .map(|(_, name)| shown.join(name))
             .zip(texts)
             .collect();
-        Folder::of_texts(&texts)
+        let folder = Folder::of_texts(&texts)?;
+        if folder.entries.is_empty() {
+            let short = self.short();
+            return Err(trouble(format!(
+                "the folder has no migration in commit {short}: name another with --migrations (version:0 is the database before \
+                 its first migration)"
+            )));
+        }
+        Ok(folder)
     }
 
     /// The contents of `blobs`, in their order.

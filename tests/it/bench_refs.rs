@@ -181,11 +181,6 @@ async fn versions_are_reached_forwards_and_backwards() {
             .len(),
         1
     );
-    let first = report.pointer("/blocks/0/text").unwrap().as_str().unwrap();
-    assert_eq!(
-        first,
-        "before: version 20250101000002_tenant_idx, on a clone up to 20250101000002_tenant_idx (1 taken back)"
-    );
     // As `--before` alone records it, from a clone, and with every format naming the sides.
     let record = ["--before", "0", "-o", "base.json"];
     let report = project.bench(&url, &record, &[0]);
@@ -210,8 +205,8 @@ async fn versions_are_reached_forwards_and_backwards() {
         let (code, out, err) = project.dbtune(&url, &bench);
         assert_eq!(code, 0, "{out}{err}");
         for words in [
-            "before: version 0, before the first migration",
-            "after: version 20250101000001",
+            "before: version 0, before the first migration, on a clone with no migration (3 taken back)",
+            "after: version 20250101000001_color, on a clone up to 20250101000001_color (2 taken back)",
         ] {
             let out = out.replace("\\_", "_");
             assert!(out.contains(words), "{format}: {out}");
@@ -259,7 +254,10 @@ async fn commits_are_reached_whatever_the_database_has() {
     let (code, _, err) = project.dbtune(&url, &["apply"]);
     assert_eq!(code, 0, "{err}");
     let report = project.bench(&url, &["--before", "main", "--after", "feature"], &[0]);
-    assert!(!uses_index(&report, "before") && uses_index(&report, "after"));
+    assert!(
+        !uses_index(&report, "before") && uses_index(&report, "after"),
+        "{report:#}"
+    );
     let before = side(&report, "before", "what").as_str().unwrap();
     assert!(
         before.starts_with("git main (") && before.len() == "git main ()".len() + 10,
@@ -334,7 +332,7 @@ async fn databases_and_files_are_sides() {
         .await
         .unwrap();
     // Two databases: nothing is cloned, no folder is read.
-    let with_secret = second.replacen("tenants_owner@", "tenants_owner:hush@", 1);
+    let with_secret = second.replacen("@/", ":hush@/", 1);
     assert_ne!(with_secret, second);
     let report = project.bench(
         "postgresql://nobody@127.0.0.1:1/none",

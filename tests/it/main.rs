@@ -21,6 +21,7 @@ mod audit_roles;
 mod audit_run;
 mod audit_snapshot;
 mod audit_speed;
+mod bench_blows;
 mod bench_failures;
 mod bench_gate;
 mod bench_page;

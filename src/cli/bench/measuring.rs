@@ -6,7 +6,7 @@ use crate::bench::{
     Asked, Baseline, Difference, Effort, Environment, Measured, Recordings, environment,
     measure_one, measure_pair, paired, recordings,
 };
-use crate::cli::paired::{Copied, Wanted, on_clones};
+use crate::cli::paired::{Copied, Wanted, interruptible, on_clones};
 use crate::cli::{CANNOT, Failure};
 use crate::db::{Error, Target};
 use crate::migrate::Folder;
@@ -37,12 +37,15 @@ impl Plan<'_> {
         folder: &Folder,
     ) -> anyhow::Result<Report> {
         // First, so that sides that cannot be compared cost nothing.
-        let difference = self.difference(&before.side, &after.side).await?;
+        let looking = self.difference(&before.side, &after.side);
+        let difference = interruptible(self.interrupt.clone(), looking).await?;
         let source = self.context.target()?;
         let mut found = [before, after];
         let wanted = found.iter_mut().filter_map(|f| clone_of(&mut f.side));
         let wanted: Vec<Wanted> = wanted.collect();
-        on_clones(self.context, &source, &wanted, &[folder], async |copies| {
+        let (interrupt, others) = (self.interrupt.clone(), [folder]);
+        let clones = (wanted.as_slice(), others.as_slice());
+        on_clones(self.context, interrupt, &source, clones, async |copies| {
             let mut copies = copies.iter();
             let [before, after] = found.each_ref().map(|f| live(&f.side, &mut copies));
             let outcome = self.measured([&before, &after], &found).await?;
@@ -129,9 +132,12 @@ impl Plan<'_> {
                 file.display()
             ),
         };
-        let environment = environment(&source, self.limits).await?;
+        let looking = async { Ok(environment(&source, self.limits).await?) };
+        let environment = interruptible(self.interrupt.clone(), looking).await?;
         let wanted: Vec<Wanted> = clone_of(&mut found.side).into_iter().collect();
-        on_clones(self.context, &source, &wanted, &[folder], async |copies| {
+        let (interrupt, others) = (self.interrupt.clone(), [folder]);
+        let clones = (wanted.as_slice(), others.as_slice());
+        on_clones(self.context, interrupt, &source, clones, async |copies| {
             let copied = copies.first();
             let target = copied.map_or(&source, |c| &c.target);
             let (workload, queries, _) = self.one(target).await?;
