@@ -2,12 +2,15 @@
 
 mod baseline;
 mod change;
+mod clones;
 mod comparison;
 mod driver;
+mod environment;
 mod export;
 mod gate;
 mod inference;
 mod latencies;
+mod machine;
 mod measure;
 mod pair;
 mod picture;
@@ -18,8 +21,10 @@ mod show;
 #[cfg(test)]
 mod simulation;
 
-pub use baseline::{Baseline, Environment, environment};
+pub use baseline::{Asked, Baseline, Recorded, Recordings, paired, recordings};
+pub use clones::{Clones, settle};
 pub use comparison::{Measured, compare, compare_all};
+pub use environment::{Difference, Environment, environment};
 pub use export::{Scripts, k6_script, pgbench_scripts};
 pub use gate::Gate;
 pub use latencies::taken;
