@@ -5,14 +5,16 @@ mod record;
 
 use super::duration::duration;
 use super::given::read;
+use super::load::Load;
 use super::paired::on_pair;
 use super::{CANNOT, Context, Failure};
 use crate::bench::{
-    Baseline, Effort, Gate, Measured, environment, judge, measure_one, measure_pair, report, taken,
+    Baseline, Effort, Gate, Measured, Pace, environment, judge, measure_one_under,
+    measure_pair_under, other_load, patience, report, taken, tell_load,
 };
 use crate::config::Settings;
 use crate::db::{Defaults, Limits, Plans, Protocol, Session, Target, Way, resolve};
-use crate::model::{Block, Gap, Report, Workload, WorkloadFile};
+use crate::model::{Block, Demand, Gap, Report, Workload, WorkloadFile};
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +67,8 @@ pub struct Args {
     /// How prepared statements are planned: as the server decides, with their values, or once for all values
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Planning::Custom)]
     pub plan_mode: Planning,
+    #[command(flatten)]
+    pub load: Load,
     /// How much longer p95 may become, in percent [default: from the configuration, or 10]
     #[arg(long, value_name = "PERCENT", conflicts_with = "no_gate")]
     pub gate: Option<f64>,
@@ -139,6 +143,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         bail!("--plan-mode matters to prepared statements only: leave out --protocol");
     }
     let plan = Plan {
+        demand: args.load.demand()?,
         args: &args,
         settings: &settings,
         file: &file,
@@ -157,6 +162,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
 }
 
 struct Plan<'a> {
+    demand: Demand,
     args: &'a Args,
     settings: &'a Settings,
     file: &'a WorkloadFile,
@@ -168,12 +174,15 @@ impl Plan<'_> {
         let migrations = self.context.migrations(self.args.migrations.as_deref())?;
         on_pair(self.context, target, &migrations, async |pair, applied| {
             let workload = self.draw(pair.before()).await?;
-            let effort = self.effort(&workload);
+            let effort = self.effort(&workload, 2);
             let mut task = self.context.progress.start("bench", 0);
             let mut note = |at, total, text: &str| task.advance(at, total, text);
-            let measured =
-                measure_pair(pair.before(), pair.after(), &workload, effort, &mut note).await?;
+            let (before, after) = (pair.before(), pair.after());
+            let (measured, paces) =
+                measure_pair_under(before, after, &workload, effort, self.demand, &mut note)
+                    .await?;
             let mut report = self.judged(measured, effort.gate);
+            tell_load(&mut report, self.demand, &paces);
             report.blocks.push(Block::Text(self.how(&workload)));
             if applied == 0 {
                 report.gaps.push(Gap {
@@ -196,7 +205,7 @@ impl Plan<'_> {
                 "name the file to record to: dbtune bench --before -o FILE (or measure both: --before --after)"
             );
         };
-        let (workload, samples, environment) = self.one(target).await?;
+        let (workload, samples, paces, environment) = self.one(target).await?;
         let baseline = Baseline::new(chrono::Utc::now(), environment, &workload, samples);
         let text = serde_json::to_string(&baseline)?;
         std::fs::write(path, text)
@@ -210,6 +219,7 @@ impl Plan<'_> {
             ),
         );
         report.data = serde_json::json!({ "baseline": path, "environment": baseline.environment });
+        tell_load(&mut report, self.demand, &paces);
         report.next = Some(format!(
             "dbtune bench --after --baseline {}",
             path.display()
@@ -224,8 +234,9 @@ impl Plan<'_> {
             );
         };
         let baseline = Baseline::parse(&path.display().to_string(), &read(path)?)?;
-        let (workload, samples, environment) = self.one(target).await?;
-        if let Some(obstacle) = baseline.environment.obstacle(&environment) {
+        let (workload, samples, paces, environment) = self.one(target).await?;
+        let obstacle = baseline.environment.obstacle(&environment);
+        if let Some(obstacle) = obstacle.or_else(|| other_load(&baseline, self.demand)) {
             return Err(Failure {
                 code: CANNOT,
                 message: format!(
@@ -235,9 +246,10 @@ impl Plan<'_> {
             }
             .into());
         }
-        let gate = self.effort(&workload).gate;
+        let gate = self.effort(&workload, 1).gate;
         let (measured, unknown) = baseline.against(&workload, samples);
         let mut report = self.judged(measured, gate);
+        tell_load(&mut report, self.demand, &paces);
         report.blocks.push(Block::Text(self.how(&workload)));
         report.gaps.extend(unknown.into_iter().map(|what| Gap {
             what,
@@ -254,6 +266,7 @@ impl Plan<'_> {
     ) -> anyhow::Result<(
         Workload,
         Vec<crate::model::Samples>,
+        Vec<Pace>,
         crate::bench::Environment,
     )> {
         let session = Session::connect(target, "bench").await?;
@@ -262,8 +275,10 @@ impl Plan<'_> {
         let workload = self.draw(target).await?;
         let mut task = self.context.progress.start("bench", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
-        let samples = measure_one(target, &workload, self.effort(&workload), &mut note).await?;
-        Ok((workload, samples, environment))
+        let effort = self.effort(&workload, 1);
+        let (samples, paces) =
+            measure_one_under(target, &workload, effort, self.demand, &mut note).await?;
+        Ok((workload, samples, paces, environment))
     }
 
     async fn draw(&self, target: &Target) -> anyhow::Result<Workload> {
@@ -299,16 +314,18 @@ impl Plan<'_> {
         }
     }
 
-    fn effort(&self, workload: &Workload) -> Effort {
+    fn effort(&self, workload: &Workload, sides: usize) -> Effort {
         let limits = self.limits();
         let percent = self.percent();
+        let usual = Duration::from_secs(self.settings.duration_s);
+        let duration = self.args.duration.unwrap_or(usual);
+        // At a fixed rate an execution is also given up that has waited for a client for too long.
+        let waited = self.demand.rate.map(|_| patience(duration, sides));
+        let cut_off = waited.map_or(limits.statement, |w| w.min(limits.statement));
         Effort {
-            duration: self
-                .args
-                .duration
-                .unwrap_or(Duration::from_secs(self.settings.duration_s)),
+            duration,
             limits,
-            gate: Gate::new(percent, workload.queries.len(), limits.statement),
+            gate: Gate::new(percent, workload.queries.len(), cut_off),
             way: self.args.way(),
         }
     }
