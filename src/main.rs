@@ -26,7 +26,10 @@ fn main() -> ExitCode {
         Ok(report) => {
             // Decided before anything is printed, so that no format and no closed pipe can change it.
             let code = u8::from(report.outcome);
-            match print(&context, &report) {
+            let printed = print(&context, &report);
+            // The process ends here: to free a hundred thousand findings one by one would only delay that.
+            std::mem::forget(report);
+            match printed {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(
                     &context,
                     &anyhow::Error::new(error).context("could not print the report"),

@@ -149,7 +149,7 @@ mod tests {
                 part: part.map(str::to_owned),
             },
             message: String::new(),
-            evidence: std::collections::BTreeMap::default(),
+            evidence: crate::model::Evidence::default(),
             fix: None,
             advice: None,
             origin: None,

@@ -1,7 +1,6 @@
-use super::Name;
+use super::{Evidence, Name};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,8 +74,7 @@ pub struct Finding {
     pub object: Object,
     /// One sentence, numbers included.
     pub message: String,
-    /// Named numbers and names behind the message.
-    pub evidence: BTreeMap<String, serde_json::Value>,
+    pub evidence: Evidence,
     /// SQL that mends it, where known for certain.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fix: Option<String>,

@@ -3,6 +3,7 @@
 mod catalog;
 mod change;
 mod evaluated;
+mod evidence;
 mod finding;
 mod health;
 mod migration;
@@ -20,6 +21,7 @@ mod workload;
 pub use catalog::*;
 pub use change::*;
 pub use evaluated::*;
+pub use evidence::*;
 pub use finding::*;
 pub use health::*;
 pub use migration::*;

@@ -178,7 +178,7 @@ mod tests {
                 part: None,
             },
             message: "a message".to_owned(),
-            evidence: std::collections::BTreeMap::default(),
+            evidence: crate::model::Evidence::default(),
             fix: Some("create index".to_owned()),
             advice: None,
             origin: None,

@@ -67,5 +67,8 @@ fn one(facts: &Facts<'_>, rule: &'static Rule) -> Outcome {
             visits::attach(facts, finding);
         }
     }
+    for finding in &mut findings {
+        finding.evidence.shrink_to_fit();
+    }
     (findings, gaps)
 }

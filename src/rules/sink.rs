@@ -1,5 +1,4 @@
-use crate::model::{Finding, Gap, Name, Object, ObjectKind, Severity};
-use std::collections::BTreeMap;
+use crate::model::{Evidence, Finding, Gap, Name, Object, ObjectKind, Severity};
 
 /// Where a rule puts what it found; the rule's own id is filled in.
 pub struct Sink<'a> {
@@ -56,7 +55,7 @@ impl Found {
                 part: part.map(str::to_owned),
             },
             message: message.into(),
-            evidence: BTreeMap::new(),
+            evidence: Evidence::default(),
             fix: None,
             advice: None,
             origin: None,
@@ -64,8 +63,8 @@ impl Found {
         })
     }
 
-    pub(super) fn evidence(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
-        self.0.evidence.insert(name.to_owned(), value.into());
+    pub(super) fn evidence(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
+        self.0.evidence.insert(name, value.into());
         self
     }
 

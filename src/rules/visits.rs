@@ -217,6 +217,8 @@ pub(super) fn shorten(text: &str) -> String {
     shown
 }
 
-fn put(finding: &mut Finding, name: &str, value: Value) {
-    finding.evidence.entry(name.to_owned()).or_insert(value);
+fn put(finding: &mut Finding, name: &'static str, value: Value) {
+    if finding.evidence.get(name).is_none() {
+        finding.evidence.insert(name, value);
+    }
 }

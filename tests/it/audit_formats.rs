@@ -4,7 +4,6 @@ use crate::audit_ground;
 use crate::audit_run::{dbtune, write};
 use dbtune::model::{Finding, Gap, Name, Object, ObjectKind, Report, Severity};
 use dbtune::report::{Style, format};
-use std::collections::BTreeMap;
 
 const STYLE: Style = Style {
     color: false,
@@ -44,7 +43,7 @@ fn report(number: usize) -> Report {
                     ),
                     _ => "the same words for all".to_owned(),
                 },
-                evidence: BTreeMap::new(),
+                evidence: dbtune::model::Evidence::default(),
                 fix: Some(format!(
                     "create index concurrently i_{n} on {}.{table} (a, b, c);",
                     "s".repeat(63)
