@@ -203,6 +203,44 @@ def not_indexable(case):
     ).fetchone()[0]
 
 
+def flag_branch(case):
+    """A branch of an OR is a column alone or a test for NULL."""
+    tree = pglast.parse_sql(f"select {case.condition()}") if case.clauses() == 1 else None
+    return tree is not None and has_flag(tree[0].stmt)
+
+
+def has_flag(node):
+    if isinstance(node, (list, tuple)):
+        return any(has_flag(n) for n in node)
+    if not isinstance(node, pglast.ast.Node) or isinstance(node, pglast.ast.SubLink):
+        return False
+    if isinstance(node, pglast.ast.BoolExpr) and node.boolop == pglast.enums.BoolExprType.OR_EXPR:
+        flags = (pglast.ast.ColumnRef, pglast.ast.NullTest, pglast.ast.BooleanTest)
+        if any(isinstance(branch, flags) for branch in node.args):
+            return True
+    return any(has_flag(getattr(node, slot)) for slot in node.__slots__ if slot != "parent_node")
+
+
+def constant_body(case):
+    """Each function called outside a sub-select has a body that is a constant."""
+    called = re.findall(r"auth\.(\w+)\(\)", case.condition())
+    return bool(called) and case.db.execute(
+        "select bool_and(prosrc ~* '^\\s*select\\s+(''[^'']*''|null|[0-9]+)(::\\w+)?\\s*;?\\s*$') from pg_proc p "
+        "where p.pronamespace = 'auth'::regnamespace and p.proname = any (%s)",
+        (called,),
+    ).fetchone()[0]
+
+
+def idle_bypassing(case):
+    """None of the roles with BYPASSRLS that it may become holds a privilege on a table with policies."""
+    roles = re.findall(r"'(\w+)'", case.theirs.words.split("so it can")[0])[1:]
+    return bool(roles) and not case.db.execute(
+        "select 1 from unnest(%s::text[]) r (name) join pg_class c on c.relrowsecurity and c.oid >= 16384 "
+        "where has_table_privilege(r.name, c.oid, 'SELECT, INSERT, UPDATE, DELETE')",
+        (roles,),
+    ).fetchone()
+
+
 RLS_OFF = "row-level security is off, so the policy decides nothing: that is reported as `policies-without-rls`"
 
 
@@ -295,6 +333,11 @@ REASONS = [
         reported("volatile-policy-function", part=True),
     ),
     (
+        "0003",
+        "the function's body is a constant, which the planner puts in its place",
+        constant_body,
+    ),
+    (
         "0003 PERF001 PERF003",
         "the policy is asked for rows that are written, once each, where no row is looked up",
         sql(f"({POLICY}).polcmd = 'a' or ({POLICY}).polcmd = 'w' and ({POLICY}).polqual is null"),
@@ -305,6 +348,11 @@ REASONS = [
         "an index begins with another column of the condition",
         sql(f"""exists (select from pg_index i where i.indrelid = {RELATION} and i.indisvalid
             and i.indkey[0] in (select c.attnum from ({COLUMNS}) c))"""),
+    ),
+    (
+        "PERF003",
+        "a branch of its OR is a flag or a test for NULL, which no index answers, so none would be used for the others",
+        flag_branch,
     ),
     (
         "PERF003 PERF004",
@@ -334,6 +382,11 @@ REASONS = [
         "its columns have too few values for an index to leave much out, by the statistics",
         sql(f"""(select bool_and(s.n_distinct between 0 and 9.99) from ({COLUMNS}) c
             join pg_stats s on s.schemaname = %(schema)s and s.tablename = %(name)s and s.attname = c.attname)"""),
+    ),
+    (
+        "0001",
+        "the index is proposed for a policy already: the table is reported as `unindexed-policy-column`",
+        reported("unindexed-policy-column"),
     ),
     ("0001", PARENT, parent_reported("unindexed-foreign-key")),
     (
@@ -430,6 +483,11 @@ REASONS = [
     ),
     ("SEC016 SEC029", IDLE_ROLE, idle_role),
     (
+        "SEC029",
+        "the roles with BYPASSRLS that it may become hold no privilege on a table with policies",
+        idle_bypassing,
+    ),
+    (
         "SEC016",
         "the role neither logs in nor can be taken by one that does",
         sql("""(select not rolcanlogin from pg_roles where rolname = %(name)s)
@@ -500,6 +558,14 @@ REASONS = [
     ),
     ("VIEW001 VIEW002 VIEW004 0010 0002 0016", NO_GRANT, no_grant),
     ("VIEW001 VIEW002 VIEW004 0010 0002 0016", NO_OUTSIDER, no_outsider),
+    (
+        "VIEW004",
+        "the functions that it calls ask who is there",
+        sql(f"""(select bool_and(p.prosrc ~ {SESSION}) from pg_rewrite w
+            join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+            join pg_proc p on d.refclassid = 'pg_proc'::regclass and p.oid = d.refobjid
+            where w.ev_class = {RELATION})"""),
+    ),
     (
         "VIEW002",
         "it has no condition of its own that asks who reads: there is nothing that a function could see too early",

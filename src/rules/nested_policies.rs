@@ -299,8 +299,14 @@ fn report(
         .iter()
         .map(|step| {
             let work = step.work.iter().cloned().collect::<Vec<_>>().join(", ");
-            let through = step.through.map_or_else(String::new, |f| format!("{f}() → "));
-            format!("{through}{} ({}: {work})", step.table, step.policies.join(", "))
+            let through = step
+                .through
+                .map_or_else(String::new, |f| format!("{f}() → "));
+            format!(
+                "{through}{} ({}: {work})",
+                step.table,
+                step.policies.join(", ")
+            )
         })
         .collect();
     let tables: Vec<String> = chain.iter().map(|s| s.table.to_string()).collect();

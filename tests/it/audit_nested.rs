@@ -21,7 +21,8 @@ create policy mine on project for select to app, project_reader
 ";
 
 async fn nested(label: &str, function: &str, policy: &str) -> Vec<Finding> {
-    let policy = format!("create policy mine on task for select to app using ({policy});\nanalyze;\n");
+    let policy =
+        format!("create policy mine on task for select to app using ({policy});\nanalyze;\n");
     let db = database(label, &format!("{BASE}{function};\n{policy}")).await;
     let (findings, _) = audit(&db.url).await;
     let mut findings: Vec<_> = findings
@@ -34,12 +35,18 @@ async fn nested(label: &str, function: &str, policy: &str) -> Vec<Finding> {
 
 #[tokio::test]
 async fn a_function_brings_the_policies_of_what_it_reads() {
-    let sql = "create function my_projects() returns setof int language sql stable set search_path = ''
+    let sql =
+        "create function my_projects() returns setof int language sql stable set search_path = ''
   as $$ select p.id from public.project p $$";
     let plpgsql = "create function my_projects() returns setof int language plpgsql stable set search_path = ''
   as $$ begin return query select p.id from public.project p; end $$";
     for (label, function) in [("nested_sql", sql), ("nested_plpgsql", plpgsql)] {
-        let found = nested(label, function, "project_id = any (array(select my_projects()))").await;
+        let found = nested(
+            label,
+            function,
+            "project_id = any (array(select my_projects()))",
+        )
+        .await;
         let [finding] = found.as_slice() else {
             panic!("{label}: {found:#?}")
         };
@@ -66,7 +73,8 @@ async fn a_definer_ends_the_chain_only_where_policies_do_not_apply_to_him() {
 
 #[tokio::test]
 async fn a_lookup_by_an_index_counts_once_a_call() {
-    let function = "create function sees(wanted int) returns boolean language sql stable set search_path = ''
+    let function =
+        "create function sees(wanted int) returns boolean language sql stable set search_path = ''
   as $$ select exists (select from public.project p where p.id = wanted) $$";
     // Once for each row of the outer table …
     let found = nested("nested_per_row", function, "sees(project_id)").await;

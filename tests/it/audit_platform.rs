@@ -155,7 +155,9 @@ grant select on ledger, post to anon;
     assert!(found.is_empty(), "{found:#?}");
     // Without the extension there is no such schema.
     client
-        .batch_execute("grant select on ledger to anon; delete from pg_extension where extname = 'pg_graphql'")
+        .batch_execute(
+            "grant select on ledger to anon; delete from pg_extension where extname = 'pg_graphql'",
+        )
         .await
         .unwrap();
     let (found, _) = of_rule(&db.url, "graphql-exposed").await;
