@@ -84,3 +84,28 @@ async fn a_lookup_by_an_index_counts_once_a_call() {
     let found = nested("nested_once", function, "(select sees(1))").await;
     assert!(found.is_empty(), "{found:#?}");
 }
+
+#[tokio::test]
+async fn a_column_deep_inside_functions_is_found() {
+    let script = "
+create table doc (id int primary key, email varchar(80) not null);
+insert into doc select n, n || '@example.org' from generate_series(1, 20000) n;
+create index on doc (email);
+create table plain (id int primary key, email varchar(80) not null);
+insert into plain select n, n || '@example.org' from generate_series(1, 20000) n;
+alter table doc enable row level security;
+alter table plain enable row level security;
+create policy own on doc for select to app
+  using (lower(trim(email)) = (select auth.jwt() ->> 'email'));
+create policy own on plain for select to app using (lower(email) = (select auth.jwt() ->> 'email'));
+analyze;
+";
+    let db = database("deep_column", script).await;
+    let (findings, _) = audit(&db.url).await;
+    let found: Vec<_> = findings
+        .iter()
+        .filter(|f| f.rule == "function-on-policy-column")
+        .map(|f| (f.object.name.name.as_str(), f.fix.is_some()))
+        .collect();
+    assert_eq!(found, [("doc", false), ("plain", true)]);
+}
