@@ -1,6 +1,6 @@
 use super::sink::{Found, count};
 use super::{Category, FEW_ROWS, Facts, PolicyFacts, Sink, by_rows, rule, tested};
-use crate::model::{Command, Function, Name, ObjectKind, Severity};
+use crate::model::{Command, Function, Name, ObjectKind, Severity, Table};
 use crate::sql::qual::{Call, Frequency, Qual};
 use crate::sql::touches::Touches;
 use crate::sql::{access, inline};
@@ -195,7 +195,7 @@ fn reads<'f>(
             .entry(function.oid)
             .or_insert_with(|| read_by(facts, function));
         found.extend(tables.iter().map(|(table, looked_up)| {
-            let all = facts.catalog.table(table).map_or(0.0, |t| t.row_estimate());
+            let all = facts.catalog.table(table).map_or(0.0, Table::row_estimate);
             Read {
                 table,
                 through: Some(&function.name),
