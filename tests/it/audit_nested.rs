@@ -109,3 +109,28 @@ analyze;
         .collect();
     assert_eq!(found, [("doc", false), ("plain", true)]);
 }
+
+#[tokio::test]
+async fn a_column_without_any_value_is_worth_an_index() {
+    let script = "
+create table doc (id int primary key, owner_id uuid, editor_id uuid, kind int);
+insert into doc select n, md5(n::text)::uuid, null, n % 3 from generate_series(1, 20000) n;
+create index on doc (owner_id);
+alter table doc enable row level security;
+create policy own on doc for select to app
+  using (owner_id = (select auth.uid()) or editor_id = (select auth.uid()));
+create table few (id int primary key, kind int);
+insert into few select n, n % 3 from generate_series(1, 20000) n;
+alter table few enable row level security;
+create policy own on few for select to app using (kind = (select auth.jwt() ->> 'kind')::int);
+analyze;
+";
+    let db = database("without_value", script).await;
+    let (findings, _) = audit(&db.url).await;
+    let found: Vec<_> = findings
+        .iter()
+        .filter(|f| f.rule == "unindexed-policy-column")
+        .map(|f| f.object.to_string())
+        .collect();
+    assert_eq!(found, ["public.doc · editor_id"]);
+}
