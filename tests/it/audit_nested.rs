@@ -1,7 +1,7 @@
 //! Policies behind policies, followed through functions.
 
 use crate::audit_ground::{audit, database};
-use dbtune::model::Finding;
+use dbtune::model::{Finding, Gap};
 
 const BASE: &str = "
 create table member (user_id uuid, org int);
@@ -133,4 +133,25 @@ analyze;
         .map(|f| f.object.to_string())
         .collect();
     assert_eq!(found, ["public.doc · editor_id"]);
+}
+
+#[tokio::test]
+async fn costs_without_claims_are_called_so_where_they_are_told() {
+    let script = "
+create table doc (id int primary key, tenant int not null);
+insert into doc select n, n % 10 from generate_series(1, 60000) n;
+create function may_see(t int) returns boolean language plpgsql stable
+  as $$ begin return t = current_setting('app.tenant', true)::int; end $$;
+grant select on doc to app;
+alter table doc enable row level security;
+create policy own on doc for select to app using (may_see(tenant));
+analyze doc;
+";
+    let claims = |gaps: &[Gap]| gaps.iter().any(|g| g.why.contains("without claims"));
+    let db = database("unclaimed", script).await;
+    let (findings, gaps) = audit(&db.url).await;
+    assert!(findings.iter().any(|f| f.rule == "rls-tax") && claims(&gaps));
+    let db = database("untaxed", "create table doc (id int primary key);\n").await;
+    let (_, gaps) = audit(&db.url).await;
+    assert!(!claims(&gaps), "{gaps:#?}");
 }
