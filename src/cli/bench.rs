@@ -1,19 +1,22 @@
 //! `dbtune bench`
 
 mod export;
+mod judging;
+mod measuring;
 mod record;
+mod sides;
 
 use super::duration::duration;
-use super::given::read;
-use super::paired::on_pair;
-use super::{CANNOT, Context, Failure};
-use crate::bench::{
-    Baseline, Effort, Gate, Measured, environment, judge, measure_one, measure_pair, report, taken,
-};
+use super::load::Load;
+use super::paired::interruptible;
+use super::{Context, migrating};
+use crate::bench::{Effort, Gate, patience};
 use crate::config::Settings;
 use crate::db::{Defaults, Limits, Plans, Protocol, Session, Target, Way, resolve};
-use crate::model::{Block, Gap, Report, Workload, WorkloadFile};
+use crate::migrate::Interrupt;
+use crate::model::{Demand, Report, Workload, WorkloadFile};
 use anyhow::{Context as _, bail};
+use sides::{Finder, Found, Side};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,18 +24,27 @@ use std::time::Duration;
 ///
 /// With both flags two clones of the database are measured in turns, the second with the pending migrations applied.
 /// `--before` alone records the database as it is; `--after --baseline FILE` compares it with what was recorded.
+/// Either flag may name what its side is instead: a database URL (measured as it is), a file that was recorded, a migration
+/// (by version or name: a clone is brought there, forwards or backwards), or a commit (a clone is brought to the folder of
+/// migrations as of that branch, tag or hash). They are looked for in this order; `url:`, `file:`, `version:` or `git:` in
+/// front says which is meant.
 /// Exit code 1: a query returns other rows, became slower, or is over its target; 3: too noisy to tell.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
     #[command(subcommand)]
     pub other: Option<Other>,
-    /// Measure without the pending migrations
-    #[arg(long, required_unless_present = "after")]
-    pub before: bool,
-    /// Measure with them
-    #[arg(long)]
-    pub after: bool,
+    /// Measure without the pending migrations, or what REF names
+    #[arg(long, value_name = "REF", num_args = 0..=1, required_unless_present = "after")]
+    #[expect(
+        clippy::option_option,
+        reason = "not given, given alone, given with a value"
+    )]
+    pub before: Option<Option<String>>,
+    /// Measure with them, or what REF names; beside a recorded side, the database itself
+    #[arg(long, value_name = "REF", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "as above")]
+    pub after: Option<Option<String>>,
     /// What `bench --before -o FILE` recorded
     #[arg(
         long,
@@ -41,6 +53,9 @@ pub struct Args {
         requires = "after"
     )]
     pub baseline: Option<PathBuf>,
+    /// Compare with a recorded side or another database even where the data is not the same
+    #[arg(long)]
+    pub allow_other_data: bool,
     /// Queries with their personas [default: from the configuration, or the only one under benchmarks/]
     #[arg(long, value_name = "FILE")]
     pub workload: Option<PathBuf>,
@@ -65,9 +80,13 @@ pub struct Args {
     /// How prepared statements are planned: as the server decides, with their values, or once for all values
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Planning::Custom)]
     pub plan_mode: Planning,
-    /// How much longer p95 may become, in percent [default: from the configuration, or 10]
-    #[arg(long, value_name = "PERCENT", conflicts_with = "no_gate")]
-    pub gate: Option<f64>,
+    #[command(flatten)]
+    pub load: Load,
+    /// Fail where a query became slower: p95 by so many percent more [default: from the configuration, or 10]. That is done
+    /// without this option too
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, conflicts_with = "no_gate")]
+    #[expect(clippy::option_option, reason = "as above")]
+    pub gate: Option<Option<f64>>,
     /// Report slow queries without failing
     #[arg(long)]
     pub no_gate: bool,
@@ -115,7 +134,7 @@ impl Args {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
-    if matches!(context.global.format.as_str(), "junit" | "github") && !args.after {
+    if matches!(context.global.format.as_str(), "junit" | "github") && args.after.is_none() {
         bail!(
             "--format {} shows comparisons: `bench --before` alone only records",
             context.global.format
@@ -127,153 +146,125 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         None => {}
     }
     let mut settings = context.settings()?;
-    if args.gate.is_some() {
+    let percent = args.gate.flatten();
+    if percent.is_some() {
         settings.gate.p95_percent = None;
     }
     let mut file = context.workload(args.workload.as_deref())?;
     select(&mut file, &args.only)?;
-    if args.gate.is_some_and(|g| !(g.is_finite() && g > 0.0)) {
+    if percent.is_some_and(|g| !(g.is_finite() && g > 0.0)) {
         bail!("--gate takes a number over 0, in percent");
     }
     if args.plan_mode != Planning::Custom && args.protocol != Sending::Prepared {
         bail!("--plan-mode matters to prepared statements only: leave out --protocol");
     }
+    let migrations = context.migrations(args.migrations.as_deref())?;
+    let finder = Finder {
+        context,
+        migrations: &migrations,
+        part: "before",
+    };
+    let interrupt = migrating::interrupt()?;
+    let asked = interruptible(interrupt.clone(), asked_for(&args, &finder));
+    let (before, after) = asked.await?;
+    let limits = limits(&args, &settings, [Some(&before), after.as_ref()])?;
     let plan = Plan {
+        demand: args.load.demand()?,
         args: &args,
         settings: &settings,
         file: &file,
         context,
+        limits,
+        interrupt,
     };
-    let target = context.target()?;
-    let report = match (args.before, args.after) {
-        (true, true) => plan.both(&target).await?,
-        (true, false) => return plan.record(&target).await,
-        (false, _) => plan.against(&target).await?,
+    // What takes back a migration of another branch may be here; where this folder is broken, it is elsewhere or nowhere.
+    let folder = finder.folder().unwrap_or_default();
+    let Some(after) = after else {
+        let path = args.output.as_deref().with_context(|| {
+            "name the file to record to: dbtune bench --before -o FILE (or measure both: --before --after)"
+        })?;
+        return plan.record(before, path, &folder).await;
     };
+    let report = plan.compare(before, after, &folder).await?;
     if let Some(path) = &args.output {
         write_report(&report, path, context)?;
     }
     Ok(report)
 }
 
+/// The side before and, unless one is only recorded, the side after.
+async fn asked_for(args: &Args, finder: &Finder<'_>) -> anyhow::Result<(Found, Option<Found>)> {
+    let later = Finder {
+        part: "after",
+        ..*finder
+    };
+    let before = match (&args.before, &args.baseline) {
+        (Some(Some(text)), _) => Some(finder.find(text).await?),
+        (None, Some(file)) => Some(finder.recorded(file)?),
+        (Some(None), _) => None,
+        (None, None) => bail!(
+            "name what to compare with: dbtune bench --after --baseline FILE (or measure both: --before --after)"
+        ),
+    };
+    let recorded = |found: &Found| matches!(found.side, Side::Recorded(..));
+    let after = match &args.after {
+        None => {
+            let before = before.map_or_else(|| finder.itself(), Ok)?;
+            return Ok((before, None));
+        }
+        Some(Some(text)) => later.find(text).await?,
+        // A baseline is recorded of the database itself, and so is what it is compared with.
+        Some(None) if before.as_ref().is_some_and(recorded) => later.itself()?,
+        Some(None) => later.pending()?,
+    };
+    let before = match before {
+        Some(before) => before,
+        None if recorded(&after) => finder.itself()?,
+        None => finder.unchanged(),
+    };
+    Ok((before, Some(after)))
+}
+
+/// The limits of this run. What was recorded was cut off at some time, and the other side has to be cut off there too.
+fn limits(args: &Args, settings: &Settings, sides: [Option<&Found>; 2]) -> anyhow::Result<Limits> {
+    let mut statement = args.timeout;
+    for found in sides.into_iter().flatten() {
+        let Side::Recorded(file, baseline) = &found.side else {
+            continue;
+        };
+        let ms = baseline.environment.statement_timeout_ms;
+        let recorded = Duration::from_millis(ms);
+        if statement.is_some_and(|asked| asked != recorded) {
+            bail!(
+                "{} was recorded with executions ended at {ms} ms, and the other side is ended at another time: leave out \
+                 --timeout, or record again",
+                file.display()
+            );
+        }
+        statement = Some(recorded);
+    }
+    Ok(Limits {
+        statement: statement.unwrap_or(Duration::from_millis(settings.statement_timeout_ms)),
+        ..Limits::default()
+    })
+}
+
 struct Plan<'a> {
+    demand: Demand,
     args: &'a Args,
     settings: &'a Settings,
     file: &'a WorkloadFile,
     context: &'a Context,
+    limits: Limits,
+    interrupt: Interrupt,
 }
 
 impl Plan<'_> {
-    async fn both(&self, target: &Target) -> anyhow::Result<Report> {
-        let migrations = self.context.migrations(self.args.migrations.as_deref())?;
-        on_pair(self.context, target, &migrations, async |pair, applied| {
-            let workload = self.draw(pair.before()).await?;
-            let effort = self.effort(&workload);
-            let mut task = self.context.progress.start("bench", 0);
-            let mut note = |at, total, text: &str| task.advance(at, total, text);
-            let measured =
-                measure_pair(pair.before(), pair.after(), &workload, effort, &mut note).await?;
-            let mut report = self.judged(measured, effort.gate);
-            report.blocks.push(Block::Text(self.how(&workload)));
-            if applied == 0 {
-                report.gaps.push(Gap {
-                    what: "a change".to_owned(),
-                    why: format!(
-                        "no migration of {} is pending: both sides are the same",
-                        migrations.display()
-                    ),
-                    remedy: Some("dbtune propose".to_owned()),
-                });
-            }
-            Ok(report)
-        })
-        .await
-    }
-
-    async fn record(&self, target: &Target) -> anyhow::Result<Report> {
-        let Some(path) = &self.args.output else {
-            bail!(
-                "name the file to record to: dbtune bench --before -o FILE (or measure both: --before --after)"
-            );
-        };
-        let (workload, samples, environment) = self.one(target).await?;
-        let baseline = Baseline::new(chrono::Utc::now(), environment, &workload, samples);
-        let text = serde_json::to_string(&baseline)?;
-        std::fs::write(path, text)
-            .with_context(|| format!("could not write {}", path.display()))?;
-        let mut report = Report::new(
-            "bench",
-            format!(
-                "Recorded {} queries in {}.",
-                workload.queries.len(),
-                path.display()
-            ),
-        );
-        report.data = serde_json::json!({ "baseline": path, "environment": baseline.environment });
-        report.next = Some(format!(
-            "dbtune bench --after --baseline {}",
-            path.display()
-        ));
-        Ok(report)
-    }
-
-    async fn against(&self, target: &Target) -> anyhow::Result<Report> {
-        let Some(path) = &self.args.baseline else {
-            bail!(
-                "name what to compare with: dbtune bench --after --baseline FILE (or measure both: --before --after)"
-            );
-        };
-        let baseline = Baseline::parse(&path.display().to_string(), &read(path)?)?;
-        let (workload, samples, environment) = self.one(target).await?;
-        if let Some(obstacle) = baseline.environment.obstacle(&environment) {
-            return Err(Failure {
-                code: CANNOT,
-                message: format!(
-                    "{}: {obstacle}; record it again: dbtune bench --before -o FILE",
-                    path.display()
-                ),
-            }
-            .into());
-        }
-        let gate = self.effort(&workload).gate;
-        let (measured, unknown) = baseline.against(&workload, samples);
-        let mut report = self.judged(measured, gate);
-        report.blocks.push(Block::Text(self.how(&workload)));
-        report.gaps.extend(unknown.into_iter().map(|what| Gap {
-            what,
-            why: "it is not in the baseline".to_owned(),
-            remedy: None,
-        }));
-        Ok(report)
-    }
-
-    /// Measures the database itself, whose environment is read first so that a wrong one costs nothing.
-    async fn one(
-        &self,
-        target: &Target,
-    ) -> anyhow::Result<(
-        Workload,
-        Vec<crate::model::Samples>,
-        crate::bench::Environment,
-    )> {
-        let session = Session::connect(target, "bench").await?;
-        let environment = environment(&session, self.limits()).await?;
-        drop(session);
-        let workload = self.draw(target).await?;
-        let mut task = self.context.progress.start("bench", 0);
-        let mut note = |at, total, text: &str| task.advance(at, total, text);
-        let samples = measure_one(target, &workload, self.effort(&workload), &mut note).await?;
-        Ok((workload, samples, environment))
-    }
-
     async fn draw(&self, target: &Target) -> anyhow::Result<Workload> {
         let session = Session::connect(target, "draw").await?;
         let configured = &self.settings.gate;
         let defaults = Defaults {
-            slo_ms: configured
-                .p95_ms
-                .as_ref()
-                .map_or(self.settings.slo_ms, |ms| ms.value),
+            slo_ms: self.default_slo_ms(),
             draws: self.args.draws.unwrap_or(self.settings.draws),
             limits: Limits {
                 statement: Duration::from_millis(self.settings.statement_timeout_ms),
@@ -289,83 +280,33 @@ impl Plan<'_> {
         Ok(workload)
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
-            statement: self
-                .args
-                .timeout
-                .unwrap_or(Duration::from_millis(self.settings.statement_timeout_ms)),
-            ..Limits::default()
-        }
+    fn default_slo_ms(&self) -> f64 {
+        let configured = self.settings.gate.p95_ms.as_ref();
+        configured.map_or(self.settings.slo_ms, |ms| ms.value)
     }
 
-    fn effort(&self, workload: &Workload) -> Effort {
-        let limits = self.limits();
-        let percent = self.percent();
+    /// For one side or two in turns.
+    fn effort(&self, queries: usize, sides: usize) -> Effort {
+        let usual = Duration::from_secs(self.settings.duration_s);
+        let duration = self.args.duration.unwrap_or(usual);
+        // At a fixed rate an execution is also given up that has waited for a client for too long.
+        let waited = self.demand.rate.map(|_| patience(duration, sides));
+        let cut_off = waited.map_or(self.limits.statement, |w| w.min(self.limits.statement));
         Effort {
-            duration: self
-                .args
-                .duration
-                .unwrap_or(Duration::from_secs(self.settings.duration_s)),
-            limits,
-            gate: Gate::new(percent, workload.queries.len(), limits.statement),
+            duration,
+            limits: self.limits,
+            gate: Gate::new(self.percent(), queries, cut_off),
             way: self.args.way(),
         }
-    }
-
-    /// Judged by what the configuration asks of each query and lets pass today.
-    fn judged(&self, mut measured: Vec<Measured>, gate: Gate) -> Report {
-        let configured = &self.settings.gate;
-        let today = chrono::Utc::now().date_naive();
-        for one in &mut measured {
-            one.thresholds = Some(configured.thresholds(&one.query, gate.thresholds));
-            let allowance = configured.allowance(&one.query, today);
-            one.allowed = allowance.map(|a| format!("{} (until {})", a.reason, a.expires));
-        }
-        let mut report = report(&judge(&measured, &gate, !self.args.no_gate), &gate);
-        report.blocks.push(Block::Text(match taken(&measured) {
-            Some(share) => format!(
-                "Other processes of the machine took {:.0} % of the waiting; that is taken off these times.",
-                share * 100.0
-            ),
-            None => "What other processes of the server's machine took is not known: it is in these times.".to_owned(),
-        }));
-        report.gaps.extend(configured.expired(today).map(|a| Gap {
-            what: format!("the allowance of {}", a.query),
-            why: format!("it expired on {} and lets nothing pass", a.expires),
-            remedy: Some("remove it from gate.allow, or give it another day".to_owned()),
-        }));
-        let ids: Vec<String> = measured.iter().map(|m| m.query.clone()).collect();
-        if self.args.only.is_empty() {
-            report.gaps.extend(configured.unknown(&ids).map(|name| Gap {
-                what: format!("gate settings of {name}"),
-                why: "the workload has no such query".to_owned(),
-                remedy: None,
-            }));
-        }
-        report
     }
 
     fn percent(&self) -> f64 {
         let configured = self.settings.gate.p95_percent.as_ref().map(|p| p.value);
         self.args
             .gate
+            .flatten()
             .or(configured)
             .unwrap_or(self.settings.regression_percent)
-    }
-
-    fn how(&self, workload: &Workload) -> String {
-        let percent = self.percent();
-        let gate = if self.args.no_gate {
-            "No gate".to_owned()
-        } else {
-            format!("Gate: p95 under the target, and no more than {percent} % longer")
-        };
-        format!(
-            "{} queries as {} personas, each in a transaction of its own, rolled back.\n{gate}.",
-            workload.queries.len(),
-            workload.personas.len()
-        )
     }
 }
 

@@ -65,8 +65,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     }
     let migrations = context.migrations(args.migrations.as_deref())?;
     let target = context.target()?;
-    on_pair(context, &target, &migrations, async |pair, applied| {
-        let mut found = check(pair.before(), pair.after(), true).await?;
+    on_pair(context, &target, &migrations, async |before, after, applied| {
+        let mut found = check(before, after, true).await?;
         if applied == 0 {
             found.gaps.push(Gap {
                 what: "a change".to_owned(),

@@ -11,6 +11,9 @@ const PREFIX: &str = "dbtune_clone_";
 const KEEPER: &str = "keeps the clone";
 /// How long sessions that are just closing may take to go away.
 const PATIENCE: Duration = Duration::from_millis(1500);
+const DISK_FULL: &str = "53100";
+/// How long a server may take to come back, or to stop what it was told to stop.
+const RECOVERY: Duration = Duration::from_secs(5);
 /// Advisory lock of the maintenance database: shared while a clone has no keeper yet, exclusive while leftovers are dropped.
 const LOCK: i64 = 0x6462_7475_6e65;
 
@@ -36,7 +39,7 @@ impl Clone {
 }
 
 impl Clone {
-    /// Copies the clone once more, statistics included: two databases that differ in nothing.
+    /// Copies the clone once more, statistics included: two databases that differ in nothing. Where that fails, none is left.
     pub async fn twin(self, maintenance: &Session, name: &str) -> Result<(Self, Self)> {
         let Self { target, keeper } = self;
         lock(maintenance, "pg_advisory_lock_shared").await?;
@@ -44,12 +47,29 @@ impl Clone {
         let made = async {
             wait_until_unused(maintenance, &target.dbname).await?;
             let twin = create(maintenance, &target.dbname, name).await?;
-            let keeper = Session::connect(&target, KEEPER).await?;
-            Ok((Self { target, keeper }, twin))
+            match Session::connect(&target, KEEPER).await {
+                Ok(keeper) => Ok((
+                    Self {
+                        target: target.clone(),
+                        keeper,
+                    },
+                    twin,
+                )),
+                Err(error) => {
+                    let _ = twin.drop(maintenance).await;
+                    Err(error)
+                }
+            }
         };
         let made = made.await;
-        lock(maintenance, "pg_advisory_unlock_shared").await?;
-        made
+        let unlocked = lock(maintenance, "pg_advisory_unlock_shared").await;
+        if made.is_err() {
+            // What went wrong first is the one to tell; the next run drops what is left.
+            let _ = drop_database(maintenance, &target.dbname).await;
+        }
+        let made = made?;
+        unlocked?;
+        Ok(made)
     }
 }
 
@@ -78,8 +98,44 @@ pub async fn clone_database(maintenance: &Session, source: &str, name: &str) -> 
     wait_until_unused(maintenance, source).await?;
     lock(maintenance, "pg_advisory_lock_shared").await?;
     let clone = create(maintenance, source, name).await;
-    lock(maintenance, "pg_advisory_unlock_shared").await?;
-    clone
+    let unlocked = lock(maintenance, "pg_advisory_unlock_shared").await;
+    let clone = clone?;
+    unlocked?;
+    Ok(clone)
+}
+
+/// Ends the session `maker`, which was making clones, and drops those of `names` that are there: what is left of a run that
+/// was cut short, or whose server went down and is back. Waits a moment for such a server.
+pub async fn remove_clones(source: &Target, names: &[String], maker: i32) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + RECOVERY;
+    let maintenance = loop {
+        match maintenance(source).await {
+            Ok(session) => break session,
+            Err(error) if tokio::time::Instant::now() >= deadline => {
+                return Err(error.advise(format!(
+                    "The next run drops what is left here, or do it yourself: drop database if exists {} with (force);",
+                    names.join(", ")
+                )));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    };
+    let doing = "end the making of a clone";
+    let sql = format!(
+        "select pg_terminate_backend(pid)::text from pg_stat_activity
+         where pid = {maker} and usename = current_user and datname = current_database()"
+    );
+    // It is in the middle of a file, perhaps of a large one.
+    let deadline = tokio::time::Instant::now() + RECOVERY;
+    while !maintenance.texts(doing, &sql).await?.is_empty()
+        && tokio::time::Instant::now() < deadline
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for name in names {
+        drop_database(&maintenance, name).await?;
+    }
+    Ok(())
 }
 
 async fn create(maintenance: &Session, source: &str, name: &str) -> Result<Clone> {
@@ -99,7 +155,14 @@ async fn create(maintenance: &Session, source: &str, name: &str) -> Result<Clone
                 ident(source)
             ),
         )
-        .await?;
+        .await
+        .map_err(|e| match e.is(DISK_FULL) {
+            true => e.advise(
+                "A clone takes as much room as the database, and before against after takes two: free so much where the \
+                 database is, or measure databases that are there already (--before URL --after URL, or a baseline file).",
+            ),
+            false => e,
+        })?;
     let target = maintenance.target().with_dbname(name);
     let made = async {
         copy_settings(maintenance, source, name).await?;
@@ -111,7 +174,7 @@ async fn create(maintenance: &Session, source: &str, name: &str) -> Result<Clone
     match made.await {
         Ok(keeper) => Ok(Clone { target, keeper }),
         Err(error) => {
-            drop_database(maintenance, name).await?;
+            let _ = drop_database(maintenance, name).await;
             Err(error)
         }
     }

@@ -66,16 +66,49 @@ impl Folder {
     /// # Errors
     /// Every name or file that cannot be read as a migration, all at once.
     pub fn read_as(dir: &Path, layout: Layout) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut found: BTreeMap<i64, Parts> = BTreeMap::new();
         let mut paths = list(dir).map_err(|e| vec![unreadable(dir, &e)])?;
         let downs = dir.join("down");
         if layout == Layout::Supabase && downs.is_dir() {
             paths.extend(list(&downs).map_err(|e| vec![unreadable(&downs, &e)])?);
         }
+        Self::gather(paths, layout, &downs, &|path| fs::read(path))
+    }
+
+    /// The same from files that are not on the disk, in sqlx's layout. Their paths are for messages.
+    pub(super) fn of_texts(texts: &BTreeMap<PathBuf, Vec<u8>>) -> Result<Self, Vec<Problem>> {
+        let read = |path: &Path| {
+            let text = texts.get(path).cloned();
+            text.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        };
+        let paths = texts.keys().cloned().collect();
+        Self::gather(paths, Layout::Sqlx, Path::new(""), &read)
+    }
+
+    /// With the migrations of `other` whose versions are not in it.
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
+        let more = other.entries.iter();
+        let more: Vec<Entry> = more
+            .filter(|e| self.get(e.migration.version).is_none())
+            .cloned()
+            .collect();
+        self.entries.extend(more);
+        self.entries.sort_by_key(|e| e.migration.version);
+        self
+    }
+
+    /// `downs` is the folder of what only takes back, where the layout has one.
+    fn gather(
+        paths: Vec<PathBuf>,
+        layout: Layout,
+        downs: &Path,
+        read: Read<'_>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut found: BTreeMap<i64, Parts> = BTreeMap::new();
         for path in paths {
             let name = path.file_name().map(|n| n.to_string_lossy());
-            let in_down = path.parent() == Some(&downs);
+            let in_down = path.parent() == Some(downs);
             let named = match name.and_then(|n| layout.parse_name(&n, in_down)) {
                 None => continue,
                 Some(Err(message)) => {
@@ -84,7 +117,7 @@ impl Folder {
                 }
                 Some(Ok(named)) => named,
             };
-            match read_scripts(&path, layout, named.part) {
+            match read_scripts(&path, layout, named.part, read) {
                 Err(problem) => problems.push(problem),
                 Ok(scripts) => {
                     let parts = found.entry(named.version).or_default();
@@ -108,6 +141,9 @@ impl Folder {
         }
     }
 }
+
+/// From a path to what the file holds.
+type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// The files of one version.
 #[derive(Default)]
@@ -191,13 +227,18 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::new(path.display().to_string(), message)
 }
 
-fn read_scripts(path: &Path, layout: Layout, part: Part) -> Result<Vec<Section>, Problem> {
-    let text = read_text(path)?;
+fn read_scripts(
+    path: &Path,
+    layout: Layout,
+    part: Part,
+    read: Read<'_>,
+) -> Result<Vec<Section>, Problem> {
+    let text = read_text(path, read)?;
     let mut conf = path.to_owned().into_os_string();
     conf.push(".conf");
     let conf = PathBuf::from(conf);
     let conf = if layout == Layout::Flyway && conf.exists() {
-        Some(read_text(&conf)?)
+        Some(read_text(&conf, read)?)
     } else {
         None
     };
@@ -212,8 +253,8 @@ fn read_scripts(path: &Path, layout: Layout, part: Part) -> Result<Vec<Section>,
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Problem> {
-    let bytes = fs::read(path).map_err(|e| unreadable(path, &e))?;
+fn read_text(path: &Path, read: Read<'_>) -> Result<String, Problem> {
+    let bytes = read(path).map_err(|e| unreadable(path, &e))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().iter().take(valid);

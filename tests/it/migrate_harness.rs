@@ -52,14 +52,15 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 /// A small file system of its own, where this user may mount one.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(pub(crate) tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount(server: &Throwaway) -> Option<Self> {
+    /// `size` as mount takes it; `None` where this user may not.
+    pub(crate) fn mount(server: &Throwaway, size: &str) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir_in("/tmp").unwrap();
         let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
             .arg(dir.path())
             .stderr(Stdio::null())
             .status();
@@ -85,7 +86,7 @@ impl Drop for SmallDisk {
 #[ignore = "long; make bench-apply"]
 async fn a_full_disk() {
     let server = own_server().await;
-    let Some(disk) = SmallDisk::mount(server) else {
+    let Some(disk) = SmallDisk::mount(server, "4m") else {
         println!("SKIPPED: a full disk: this user may not mount a tmpfs");
         return;
     };

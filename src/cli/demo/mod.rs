@@ -220,11 +220,10 @@ async fn compare(
     workload: &Workload,
     story: &mut Story<'_>,
 ) -> anyhow::Result<(Judged, Visibility)> {
-    on_pair(context, owner, folder, async |pair, _| {
+    on_pair(context, owner, folder, async |before, after, _| {
         let mut task = context.progress.start("bench", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
-        let measured =
-            measure_pair(pair.before(), pair.after(), workload, effort, &mut note).await?;
+        let measured = measure_pair(before, after, workload, effort, &mut note).await?;
         drop(task);
         let judged = judge(&measured, &effort.gate, true);
         story.measured(&judged);
@@ -235,8 +234,8 @@ async fn compare(
             writes: true,
         };
         let seen = verify::verify(
-            pair.before(),
-            pair.after(),
+            before,
+            after,
             &workload.personas,
             options,
             &mut note,
