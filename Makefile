@@ -41,8 +41,8 @@ docs: deps ## generate docs/*.md and the crate documentation anew
 	DBTUNE_UPDATE_DOCS=1 cargo test --test it $(CARGO_FLAGS) docs::
 	$(MAKE) doc
 
-side-by-side: deps ## splinter (SPLINTER_SQL=…), pgrls and dbtune over the same databases
-	scripts/side-by-side.sh
+side-by-side: deps ## splinter (SPLINTER_SQL=…), pgrls and dbtune over the same databases; WRITE=1 writes docs/other-linters.md
+	scripts/side-by-side.sh $(if $(WRITE),docs/other-linters.md)
 
 bench: deps ## benchmarks of dbtune's own hot paths
 	cargo bench --bench hot_paths $(CARGO_FLAGS)

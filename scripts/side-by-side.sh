@@ -1,13 +1,15 @@
 #!/bin/sh
-# Runs Supabase's splinter, pgrls and dbtune over the same databases and says which of their findings dbtune has as well.
-# Needs PostgreSQL's server programs, Python 3 with venv and pip, and splinter's SQL, of which nothing is part of this
-# repository: SPLINTER_SQL=/path/to/splinter.sql, from https://github.com/supabase/splinter; its tests are run as well
-# where they lie beside that file. Takes some minutes. Leaves nothing behind.
+# Runs Supabase's splinter, pgrls and dbtune over the same databases and says of each finding of theirs whether dbtune has it
+# as well, has it once the table is large, or leaves it out for a reason that is tested on the object; exits with 1 where one
+# is none of these. Needs PostgreSQL's server programs with contrib, Python 3 with venv and pip, and splinter's SQL, of
+# which nothing is part of this repository: SPLINTER_SQL=/path/to/splinter.sql, from https://github.com/supabase/splinter;
+# its tests are run as well where they lie beside that file. Takes some minutes. Leaves nothing behind.
+#
+#   side-by-side.sh [FILE]   writes the tables into FILE, between its marks; prints them where there is none
 #
 #   DBTUNE       the program to run; built where not given
 #   PG_BIN       folder with initdb and pg_ctl; the newest of Debian's places where not given
 #   PGRLS        a pgrls program that is installed already
-#   VERBOSE=1    names every finding that dbtune does not have
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -45,6 +47,8 @@ if [ -z "${PGRLS:-}" ]; then
     PGRLS=$work/venv/bin/pgrls
 fi
 as_server "$bin/initdb" -D "$work/data" -U postgres -A trust -E UTF8 --no-locale --no-sync >/dev/null
-as_server "$bin/pg_ctl" -D "$work/data" -w -l "$work/log" start -o "-F -c listen_addresses='' -k $work" >/dev/null
+as_server "$bin/pg_ctl" -D "$work/data" -w -l "$work/log" start -o "-F -c listen_addresses='' -k $work \
+    -c shared_preload_libraries=pg_stat_statements -c pg_stat_statements.max=100000" >/dev/null
 
-SOCKET=$work DBTUNE=$DBTUNE PGRLS=$PGRLS "$(dirname "$PGRLS")/python3" scripts/side_by_side.py
+export SOCKET="$work" DBTUNE PGRLS PYTHONDONTWRITEBYTECODE=1
+"$(dirname "$PGRLS")/python3" scripts/side_by_side "$@"

@@ -19,7 +19,7 @@ from server import DBTUNE, run, url
 
 # Of these two, the first counts on a small database already.
 FOUND, GROWN, LEFT, UNEXPLAINED = "found", "grown", "left", "unexplained"
-MARKS = ("<!-- from here on written by make side-by-side -->", "<!-- up to here -->")
+MARKS = ("<!-- written by make side-by-side WRITE=1 -->", "<!-- up to here -->")
 
 
 def judge(database, also, folder):

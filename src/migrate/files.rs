@@ -154,13 +154,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn add(
-        &mut self,
-        named: &Named,
-        section: Section,
-        path: &Path,
-        problems: &mut Vec<Problem>,
-    ) {
+    fn add(&mut self, named: &Named, section: Section, path: &Path, problems: &mut Vec<Problem>) {
         let slot = if section.part == Part::Down {
             &mut self.down
         } else {

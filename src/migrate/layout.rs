@@ -124,12 +124,7 @@ impl Layout {
     }
 
     /// The scripts in one file. `conf` is the text of the file beside it, for the layout that has one.
-    pub(super) fn scripts(
-        self,
-        part: Part,
-        text: String,
-        conf: Option<&str>,
-    ) -> Vec<Section> {
+    pub(super) fn scripts(self, part: Part, text: String, conf: Option<&str>) -> Vec<Section> {
         let whole = |part, text: String, shift| {
             vec![Section {
                 part,

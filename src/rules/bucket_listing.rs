@@ -21,16 +21,16 @@ rule! {
     /// Drop the policy, or let its condition look at the owner or the folder as well.
     /// ```sql,bad
     /// create schema storage;
-    /// create table storage.buckets (id text primary key, public boolean default false);
-    /// insert into storage.buckets values ('avatars', true), ('letters', false);
+    /// create table storage.buckets (id text primary key, name text, public boolean default false);
+    /// insert into storage.buckets values ('avatars', 'avatars', true), ('letters', 'letters', false);
     /// create table storage.objects (id uuid primary key, bucket_id text, name text, owner_id text);
     /// alter table storage.objects enable row level security;
     /// create policy everybody on storage.objects for select to anon using (bucket_id = 'avatars');
     /// ```
     /// ```sql,good
     /// create schema storage;
-    /// create table storage.buckets (id text primary key, public boolean default false);
-    /// insert into storage.buckets values ('avatars', true), ('letters', false);
+    /// create table storage.buckets (id text primary key, name text, public boolean default false);
+    /// insert into storage.buckets values ('avatars', 'avatars', true), ('letters', 'letters', false);
     /// create table storage.objects (id uuid primary key, bucket_id text, name text, owner_id text);
     /// alter table storage.objects enable row level security;
     /// create policy own on storage.objects for select to anon

@@ -64,11 +64,12 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             continue;
         }
         let mut reach = facts.exposure.of_function(function);
-        if let Some(roles) = needed.get(&function.oid) {
+        let of_policy = needed.get(&function.oid);
+        if let Some(roles) = of_policy {
             reach = beyond(facts, function, reach, roles);
         }
         if !reach.is_empty() {
-            judge(facts, function, &reach, sink);
+            judge(facts, function, &reach, of_policy.is_some(), sink);
         }
     }
 }
@@ -98,7 +99,13 @@ fn beyond<'a>(
     left.collect()
 }
 
-fn judge(facts: &Facts<'_>, function: &Function, reach: &[Reach<'_>], sink: &mut Sink<'_>) {
+fn judge(
+    facts: &Facts<'_>,
+    function: &Function,
+    reach: &[Reach<'_>],
+    of_policy: bool,
+    sink: &mut Sink<'_>,
+) {
     let touches = Touches::of_function(function);
     let named = touches
         .as_ref()
@@ -114,6 +121,8 @@ fn judge(facts: &Facts<'_>, function: &Function, reach: &[Reach<'_>], sink: &mut
     }
     let asks = touches.is_some_and(|t| tested::asks_session(facts, &t));
     let severity = match trust {
+        // What tells a policy who asks tells a stranger that he is nobody.
+        _ if of_policy && asks => Severity::Note,
         Trust::Anonymous if !open.is_empty() && !asks => Severity::Error,
         Trust::Anonymous => Severity::Warning,
         _ if !open.is_empty() && !asks => Severity::Warning,
@@ -131,6 +140,7 @@ fn judge(facts: &Facts<'_>, function: &Function, reach: &[Reach<'_>], sink: &mut
         ""
     };
     let call = format!("{}({})", quote::name(&function.name), function.arguments);
+    let from = exposure::roles(reach).join(", ");
     sink.report(
         Found::new(
             severity,
@@ -148,10 +158,16 @@ fn judge(facts: &Facts<'_>, function: &Function, reach: &[Reach<'_>], sink: &mut
         .evidence("owner", function.owner.clone())
         .evidence("tables", tables)
         .evidence("asks_caller", asks)
-        .advice(format!(
-            "revoke execute on function {call} from {}; and grant it to those who need it, or alter function {call} \
-             security invoker;",
-            exposure::roles(reach).join(", ")
-        )),
+        .advice(if of_policy {
+            format!(
+                "Grant execute on function {call} to the roles of the policies that call it, then: revoke execute on \
+                 function {call} from {from};"
+            )
+        } else {
+            format!(
+                "revoke execute on function {call} from {from}; and grant it to those who need it, or alter function \
+                 {call} security invoker;"
+            )
+        }),
     );
 }

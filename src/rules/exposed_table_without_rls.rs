@@ -2,7 +2,7 @@ use super::exposure::{self, Reach, Trust};
 use super::sensitive::is_sensitive;
 use super::sink::{Found, count};
 use super::{Category, Facts, Sink, rule, tested};
-use crate::model::{Name, ObjectKind, Severity, Table, TableKind};
+use crate::model::{Column, Name, ObjectKind, Severity, Table, TableKind};
 use crate::sql::quote;
 use std::collections::BTreeSet;
 
@@ -83,12 +83,19 @@ fn report(
 ) {
     let may = |privilege: &str| reach.iter().any(|r| r.privileges.contains(privilege));
     let writes = ["INSERT", "UPDATE", "DELETE"].into_iter().any(may);
-    let columns = |test: &dyn Fn(&crate::model::Column) -> bool| -> Vec<String> {
+    let columns = |test: &dyn Fn(&Column) -> bool| -> Vec<String> {
         let held = table.columns.iter().filter(|c| test(c));
         held.map(|c| c.name.clone()).collect()
     };
     let sensitive = columns(&is_sensitive);
-    let owned = columns(&|c| scoping.contains(c.name.as_str()) || tested::is_principal(&c.name));
+    // A number that the table draws for itself says nothing of whose a row is.
+    let drawn = |c: &Column| {
+        let default = c.default.as_ref();
+        c.identity || default.is_some_and(|d| d.starts_with("nextval("))
+    };
+    let owned = columns(&|c| {
+        scoping.contains(c.name.as_str()) && !drawn(c) || tested::is_principal(&c.name)
+    });
     // What waits in a queue is never meant for everybody.
     let telling = !sensitive.is_empty() || !owned.is_empty() || name.schema == "pgmq";
     let severity = match exposure::least(reach) {

@@ -327,7 +327,9 @@ impl<'a> Facts<'a> {
             Form::AnyOfArray { .. } => 10.0,
             _ => 1.0,
         };
-        self.distinct(column).is_none_or(|n| n >= 10.0 * values)
+        // Without a value at all, all rows being NULL, nothing is found, which an index tells at once.
+        self.distinct(column)
+            .is_none_or(|n| n < 1.0 || n >= 10.0 * values)
     }
 
     /// Rows for which `call` runs: of the policy's table, or of a sub-select's where that is read once.

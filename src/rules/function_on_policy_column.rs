@@ -82,10 +82,18 @@ fn wrapped<'e>(
         let Expr::Call(call) = side.value() else {
             return None;
         };
-        let column = call.arguments.iter().find_map(Expr::row_column)?;
+        // It may stand deeper: lower(trim(email)).
+        let mut column = None;
+        let mut immutable = true;
+        side.value().walk_outside(&mut |e| match e {
+            Expr::Column(c) if c.row => column = Some(c.name.as_str()),
+            Expr::Call(inner) => immutable &= is_immutable(facts, inner),
+            Expr::SubSelect(_) => immutable = false,
+            _ => {}
+        });
+        let column = column?;
         let of_row = other.any(|e| matches!(e, Expr::Column(c) if c.row));
-        let free =
-            !of_row && is_immutable(facts, call) && !facts.expression_indexed(policy.name, column);
+        let free = !of_row && immutable && !facts.expression_indexed(policy.name, column);
         free.then_some((call, column))
     })
 }
@@ -116,7 +124,8 @@ fn report(policy: &PolicyFacts<'_>, call: &Call, column: &str, sink: &mut Sink<'
         .evidence("function", call.name.clone())
         .evidence("rows", rows);
     // With more arguments the expression is more than the column.
-    let plain = call.arguments.len() == 1 && policy.table.kind != TableKind::Partitioned;
+    let plain = matches!(call.arguments.as_slice(), [only] if only.row_column().is_some())
+        && policy.table.kind != TableKind::Partitioned;
     found = if plain {
         let function = crate::model::Name::new(&call.schema, &call.name);
         found.fix(format!(

@@ -376,6 +376,7 @@ pub fn audit(
     let (mut findings, more) = running::run(&facts, &wanted);
     let mut gaps = facts.gaps.clone();
     gaps.extend(more);
+    drop_second_advice(&mut findings);
     // Statements and the database itself belong to no schema.
     findings.retain(|f| {
         scope.schemas.is_empty()
@@ -383,6 +384,19 @@ pub fn audit(
             || scope.schemas.contains(&f.object.name.schema)
     });
     (findings, gaps)
+}
+
+/// One index may serve a policy and a foreign key: then the policy's finding, which weighs more, is enough.
+fn drop_second_advice(findings: &mut Vec<Finding>) {
+    let made: std::collections::BTreeSet<String> = findings
+        .iter()
+        .filter(|f| f.rule == unindexed_policy_column::RULE.id)
+        .filter_map(|f| f.fix.clone())
+        .collect();
+    findings.retain(|f| {
+        f.rule != unindexed_foreign_key::RULE.id
+            || f.fix.as_ref().is_none_or(|fix| !made.contains(fix))
+    });
 }
 
 /// Below this many rows nothing is worth a word about speed.

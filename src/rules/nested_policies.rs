@@ -1,6 +1,6 @@
 use super::sink::{Found, count};
 use super::{Category, FEW_ROWS, Facts, PolicyFacts, Sink, by_rows, rule, tested};
-use crate::model::{Command, Function, Name, ObjectKind, Severity};
+use crate::model::{Command, Function, Name, ObjectKind, Severity, Table};
 use crate::sql::qual::{Call, Frequency, Qual};
 use crate::sql::touches::Touches;
 use crate::sql::{access, inline};
@@ -195,7 +195,7 @@ fn reads<'f>(
             .entry(function.oid)
             .or_insert_with(|| read_by(facts, function));
         found.extend(tables.iter().map(|(table, looked_up)| {
-            let all = facts.catalog.table(table).map_or(0.0, |t| t.row_estimate());
+            let all = facts.catalog.table(table).map_or(0.0, Table::row_estimate);
             Read {
                 table,
                 through: Some(&function.name),
@@ -299,8 +299,14 @@ fn report(
         .iter()
         .map(|step| {
             let work = step.work.iter().cloned().collect::<Vec<_>>().join(", ");
-            let through = step.through.map_or_else(String::new, |f| format!("{f}() → "));
-            format!("{through}{} ({}: {work})", step.table, step.policies.join(", "))
+            let through = step
+                .through
+                .map_or_else(String::new, |f| format!("{f}() → "));
+            format!(
+                "{through}{} ({}: {work})",
+                step.table,
+                step.policies.join(", ")
+            )
         })
         .collect();
     let tables: Vec<String> = chain.iter().map(|s| s.table.to_string()).collect();

@@ -120,8 +120,8 @@ fn uncounted(traffic: &Traffic<'_>, sink: &mut Sink<'_>) {
 mod tests {
     use super::RULE;
     use crate::model::{Statement, Statements};
-    use crate::rules::{Scope, audit};
     use crate::rules::traffic::fixture::{catalog, judge, statement};
+    use crate::rules::{Scope, audit};
 
     #[test]
     fn planning_against_execution() {

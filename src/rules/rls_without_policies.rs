@@ -1,5 +1,5 @@
 use super::sink::Found;
-use super::{Category, Facts, Sink, rule};
+use super::{Category, Facts, Sink, exposure, rule};
 use crate::model::{ObjectKind, Severity};
 
 rule! {
@@ -33,8 +33,10 @@ rule! {
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for (name, table) in &facts.catalog.tables {
+        let ours = table.extension.is_none() && !exposure::platform(&name.schema);
         // A partition is read through its parent, under the parent's policies.
-        if !table.rls_enabled || !table.policies.is_empty() || table.partition_of.is_some() {
+        let guarded = table.rls_enabled && table.policies.is_empty();
+        if !ours || !guarded || table.partition_of.is_some() {
             continue;
         }
         let roles: Vec<&str> = table

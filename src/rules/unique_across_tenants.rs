@@ -100,16 +100,26 @@ fn report(
     writers: &str,
     sink: &mut Sink<'_>,
 ) {
-    let first = columns.iter().next().copied().unwrap_or_default();
     // One row a user: then the values are those of users, often unique on purpose.
-    let single = table.indexes.iter().any(|i| {
-        let mut keys = i.keys.iter();
-        i.unique && keys.len() == 1 && keys.any(|k| k.column.as_deref() == Some(first))
-    });
-    let severity = if single {
+    let alone = |column: &str| {
+        table.indexes.iter().any(|i| {
+            let mut keys = i.keys.iter();
+            i.unique && keys.len() == 1 && keys.any(|k| k.column.as_deref() == Some(column))
+        })
+    };
+    let tenant = columns.iter().copied().find(|column| !alone(column));
+    let severity = if tenant.is_none() {
         Severity::Note
     } else {
         Severity::Warning
+    };
+    let advice = match tenant {
+        Some(tenant) => format!(
+            "Make {tenant} the first column of the key, unless the value must be unique over all tenants."
+        ),
+        None => "Each user has one row, so the value may have to be unique over all of them, as an address is: then let \
+                 the application answer the same whether it is taken or not."
+            .to_owned(),
     };
     let over = columns.iter().copied().collect::<Vec<_>>().join(", ");
     let keys: Vec<&str> = index
@@ -131,8 +141,6 @@ fn report(
         )
         .evidence("index", index.definition.clone())
         .evidence("policy_columns", columns.iter().copied().collect::<Vec<_>>())
-        .advice(format!(
-            "Make {first} the first column of the key, unless the value must be unique over all tenants."
-        )),
+        .advice(advice),
     );
 }

@@ -1,7 +1,7 @@
 //! Policies behind policies, followed through functions.
 
 use crate::audit_ground::{audit, database};
-use dbtune::model::Finding;
+use dbtune::model::{Finding, Gap};
 
 const BASE: &str = "
 create table member (user_id uuid, org int);
@@ -21,7 +21,8 @@ create policy mine on project for select to app, project_reader
 ";
 
 async fn nested(label: &str, function: &str, policy: &str) -> Vec<Finding> {
-    let policy = format!("create policy mine on task for select to app using ({policy});\nanalyze;\n");
+    let policy =
+        format!("create policy mine on task for select to app using ({policy});\nanalyze;\n");
     let db = database(label, &format!("{BASE}{function};\n{policy}")).await;
     let (findings, _) = audit(&db.url).await;
     let mut findings: Vec<_> = findings
@@ -34,12 +35,18 @@ async fn nested(label: &str, function: &str, policy: &str) -> Vec<Finding> {
 
 #[tokio::test]
 async fn a_function_brings_the_policies_of_what_it_reads() {
-    let sql = "create function my_projects() returns setof int language sql stable set search_path = ''
+    let sql =
+        "create function my_projects() returns setof int language sql stable set search_path = ''
   as $$ select p.id from public.project p $$";
     let plpgsql = "create function my_projects() returns setof int language plpgsql stable set search_path = ''
   as $$ begin return query select p.id from public.project p; end $$";
     for (label, function) in [("nested_sql", sql), ("nested_plpgsql", plpgsql)] {
-        let found = nested(label, function, "project_id = any (array(select my_projects()))").await;
+        let found = nested(
+            label,
+            function,
+            "project_id = any (array(select my_projects()))",
+        )
+        .await;
         let [finding] = found.as_slice() else {
             panic!("{label}: {found:#?}")
         };
@@ -66,7 +73,8 @@ async fn a_definer_ends_the_chain_only_where_policies_do_not_apply_to_him() {
 
 #[tokio::test]
 async fn a_lookup_by_an_index_counts_once_a_call() {
-    let function = "create function sees(wanted int) returns boolean language sql stable set search_path = ''
+    let function =
+        "create function sees(wanted int) returns boolean language sql stable set search_path = ''
   as $$ select exists (select from public.project p where p.id = wanted) $$";
     // Once for each row of the outer table …
     let found = nested("nested_per_row", function, "sees(project_id)").await;
@@ -75,4 +83,75 @@ async fn a_lookup_by_an_index_counts_once_a_call() {
     // … and once for the whole statement.
     let found = nested("nested_once", function, "(select sees(1))").await;
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_column_deep_inside_functions_is_found() {
+    let script = "
+create table doc (id int primary key, email varchar(80) not null);
+insert into doc select n, n || '@example.org' from generate_series(1, 20000) n;
+create index on doc (email);
+create table plain (id int primary key, email varchar(80) not null);
+insert into plain select n, n || '@example.org' from generate_series(1, 20000) n;
+alter table doc enable row level security;
+alter table plain enable row level security;
+create policy own on doc for select to app
+  using (lower(trim(email)) = (select auth.jwt() ->> 'email'));
+create policy own on plain for select to app using (lower(email) = (select auth.jwt() ->> 'email'));
+analyze;
+";
+    let db = database("deep_column", script).await;
+    let (findings, _) = audit(&db.url).await;
+    let found: Vec<_> = findings
+        .iter()
+        .filter(|f| f.rule == "function-on-policy-column")
+        .map(|f| (f.object.name.name.as_str(), f.fix.is_some()))
+        .collect();
+    assert_eq!(found, [("doc", false), ("plain", true)]);
+}
+
+#[tokio::test]
+async fn a_column_without_any_value_is_worth_an_index() {
+    let script = "
+create table doc (id int primary key, owner_id uuid, editor_id uuid, kind int);
+insert into doc select n, md5(n::text)::uuid, null, n % 3 from generate_series(1, 20000) n;
+create index on doc (owner_id);
+alter table doc enable row level security;
+create policy own on doc for select to app
+  using (owner_id = (select auth.uid()) or editor_id = (select auth.uid()));
+create table few (id int primary key, kind int);
+insert into few select n, n % 3 from generate_series(1, 20000) n;
+alter table few enable row level security;
+create policy own on few for select to app using (kind = (select auth.jwt() ->> 'kind')::int);
+analyze;
+";
+    let db = database("without_value", script).await;
+    let (findings, _) = audit(&db.url).await;
+    let found: Vec<_> = findings
+        .iter()
+        .filter(|f| f.rule == "unindexed-policy-column")
+        .map(|f| f.object.to_string())
+        .collect();
+    assert_eq!(found, ["public.doc · editor_id"]);
+}
+
+#[tokio::test]
+async fn costs_without_claims_are_called_so_where_they_are_told() {
+    let script = "
+create table doc (id int primary key, tenant int not null);
+insert into doc select n, n % 10 from generate_series(1, 60000) n;
+create function may_see(t int) returns boolean language plpgsql stable
+  as $$ begin return t = current_setting('app.tenant', true)::int; end $$;
+grant select on doc to app;
+alter table doc enable row level security;
+create policy own on doc for select to app using (may_see(tenant));
+analyze doc;
+";
+    let claims = |gaps: &[Gap]| gaps.iter().any(|g| g.why.contains("without claims"));
+    let db = database("unclaimed", script).await;
+    let (findings, gaps) = audit(&db.url).await;
+    assert!(findings.iter().any(|f| f.rule == "rls-tax") && claims(&gaps));
+    let db = database("untaxed", "create table doc (id int primary key);\n").await;
+    let (_, gaps) = audit(&db.url).await;
+    assert!(!claims(&gaps), "{gaps:#?}");
 }

@@ -1,7 +1,7 @@
 //! What is evaluated or shown behind a table's back: sequences, domains, buckets, the GraphQL schema.
 
 use crate::audit_ground::{audit, database, read};
-use dbtune::model::{Finding, Gap};
+use dbtune::model::{Finding, Gap, Severity};
 use dbtune::rules::{self, Scope};
 
 async fn of_rule(url: &str, rule: &str) -> (Vec<Finding>, Vec<Gap>) {
@@ -155,7 +155,9 @@ grant select on ledger, post to anon;
     assert!(found.is_empty(), "{found:#?}");
     // Without the extension there is no such schema.
     client
-        .batch_execute("grant select on ledger to anon; delete from pg_extension where extname = 'pg_graphql'")
+        .batch_execute(
+            "grant select on ledger to anon; delete from pg_extension where extname = 'pg_graphql'",
+        )
         .await
         .unwrap();
     let (found, _) = of_rule(&db.url, "graphql-exposed").await;
@@ -175,4 +177,62 @@ async fn a_snapshot_keeps_what_these_rules_need() {
             .count()
     };
     assert_eq!((found(&catalog), found(&again)), (5, 5));
+}
+
+#[tokio::test]
+async fn a_schema_as_applications_have_it_gets_each_advice_once_and_none_in_vain() {
+    let script = "
+do $$ begin create role authenticated nologin; exception when duplicate_object or unique_violation then null; end $$;
+grant usage on schema auth to authenticated;
+create schema storage;
+create table storage.buckets (id text primary key, name text, public boolean default false);
+alter table storage.buckets enable row level security;
+grant usage on schema storage to anon, authenticated;
+grant all on storage.buckets to anon, authenticated;
+create table profile (id uuid primary key, username text unique);
+alter table profile enable row level security;
+grant select, insert on profile to anon, authenticated;
+create policy own on profile to authenticated using (id = (select auth.uid()));
+create table post (id bigint generated always as identity primary key, author_id uuid not null references profile, title text);
+insert into profile select md5(n::text)::uuid, 'u' || n from generate_series(1, 2000) n;
+insert into post (author_id, title) select md5((n % 2000 + 1)::text)::uuid, 't' from generate_series(1, 20000) n;
+alter table post enable row level security;
+grant select on post to authenticated;
+create policy own on post for select to authenticated using (author_id = (select auth.uid()));
+create table member (org int, user_id uuid, primary key (org, user_id));
+alter table member enable row level security;
+create function is_member(wanted int) returns boolean language sql stable security definer set search_path = ''
+  as $$ select exists (select from public.member m where m.org = wanted and m.user_id = (select auth.uid())) $$;
+grant select on member to authenticated;
+create policy own on member for select to authenticated using (is_member(org));
+create table country (id serial primary key, name text);
+grant select, insert on country to authenticated;
+grant usage on sequence country_id_seq to authenticated;
+analyze;
+";
+    let db = database("application", script).await;
+    let (findings, _) = audit(&db.url).await;
+    let of = |rule: &str| -> Vec<&Finding> { findings.iter().filter(|f| f.rule == rule).collect() };
+    // One index serves the policy and the foreign key.
+    assert_eq!(of("unindexed-policy-column").len(), 1);
+    assert_eq!(of("unindexed-foreign-key"), Vec::<&Finding>::new());
+    // The platform closes its own tables on purpose.
+    assert_eq!(of("rls-without-policies"), Vec::<&Finding>::new());
+    // What policies call tells strangers nothing, and must stay a definer's.
+    let [definer] = of("exposed-security-definer")[..] else {
+        panic!("{findings:#?}")
+    };
+    assert_eq!(definer.severity, Severity::Note);
+    let advice = definer.advice.as_deref().unwrap();
+    assert!(!advice.contains("security invoker"), "{advice}");
+    // Nobody can put the key of a user's own row before his name.
+    let [unique] = of("unique-across-tenants")[..] else {
+        panic!("{findings:#?}")
+    };
+    assert!(!unique.advice.as_deref().unwrap().contains("first column"));
+    // A number that the table draws is nobody's.
+    let [exposed] = of("exposed-table-without-rls")[..] else {
+        panic!("{findings:#?}")
+    };
+    assert!(!exposed.advice.as_deref().unwrap().contains("hold id"));
 }
