@@ -156,12 +156,14 @@ async fn create(maintenance: &Session, source: &str, name: &str) -> Result<Clone
             ),
         )
         .await
-        .map_err(|e| match e.is(DISK_FULL) {
-            true => e.advise(
+        .map_err(|e| {
+            if !e.is(DISK_FULL) {
+                return e;
+            }
+            e.advise(
                 "A clone takes as much room as the database, and before against after takes two: free so much where the \
                  database is, or measure databases that are there already (--before URL --after URL, or a baseline file).",
-            ),
-            false => e,
+            )
         })?;
     let target = maintenance.target().with_dbname(name);
     let made = async {

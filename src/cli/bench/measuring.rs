@@ -1,6 +1,7 @@
 //! Two sides are measured and compared, or one is recorded.
 
 use super::Plan;
+use super::judging::{description, name_sides};
 use super::sides::{Found, Side};
 use crate::bench::{
     Asked, Baseline, Difference, Effort, Environment, Measured, Recordings, environment,
@@ -52,9 +53,12 @@ impl Plan<'_> {
             let mut report = self.judged(outcome.measured, outcome.effort.gate);
             report.gaps.extend(outcome.gaps);
             report.blocks.push(Block::Text(self.how(outcome.extent)));
-            let copied = [&before, &after].map(|l| l.as_ref().and_then(|l| l.copied));
-            self.name_sides(&mut report, &found, copied, &difference.warnings);
-            report.gaps.extend(alike(&before, &after, &found));
+            let clones = [&before, &after].map(|l| l.as_ref().and_then(|l| l.copied));
+            name_sides(&mut report, &found, clones, &difference.warnings);
+            let both = before.as_ref().zip(after.as_ref());
+            report
+                .gaps
+                .extend(both.and_then(|(b, a)| alike(b, a, &found)));
             report.gaps.extend(difference.unknown);
             Ok(report)
         })
@@ -80,20 +84,17 @@ impl Plan<'_> {
                 extent: (workload.queries.len(), workload.personas.len()),
             });
         }
-        let one = live.iter().find_map(|l| l.as_ref());
-        let (asked, now, effort, extent) = match one {
-            Some(one) => {
+        let (asked, now, effort, extent) =
+            if let Some(one) = live.iter().find_map(|live| live.as_ref()) {
                 let (workload, now, effort) = self.one(one.target).await?;
                 let extent = (workload.queries.len(), workload.personas.len());
                 (asked(&workload), now, effort, extent)
-            }
-            None => {
+            } else {
                 let asked = self.asked();
                 let effort = self.effort_for(asked.len());
                 let extent = (asked.len(), self.file.personas.len());
                 (asked, Recordings::new(), effort, extent)
-            }
-        };
+            };
         let [before, after] = found.each_ref().map(|f| match &f.side {
             Side::Recorded(_, baseline) => &baseline.queries,
             _ => &now,
@@ -141,7 +142,7 @@ impl Plan<'_> {
             let copied = copies.first();
             let target = copied.map_or(&source, |c| &c.target);
             let (workload, queries, _) = self.one(target).await?;
-            let what = super::judging::description(&found, copied);
+            let what = description(&found, copied);
             let baseline = Baseline::new(chrono::Utc::now(), what.clone(), environment, queries);
             let text = serde_json::to_string(&baseline)?;
             std::fs::write(path, text)
@@ -243,8 +244,7 @@ fn asked(workload: &Workload) -> Vec<Asked> {
 }
 
 /// Where both sides turned out to be the same thing.
-fn alike(before: &Option<Live<'_>>, after: &Option<Live<'_>>, found: &[Found; 2]) -> Option<Gap> {
-    let (before, after) = before.as_ref().zip(after.as_ref())?;
+fn alike(before: &Live<'_>, after: &Live<'_>, found: &[Found; 2]) -> Option<Gap> {
     let [b, a] = found;
     let why = match (before.copied, after.copied) {
         (Some(one), Some(other)) if one.reached.versions == other.reached.versions => format!(
