@@ -177,6 +177,8 @@ async fn a_server_that_is_gone_is_named_with_what_it_keeps() {
         "could not ",
         "see its log",
         "drop database if exists dbtune_clone_",
+        "(force)",
+        "measure the workload",
         "The next run drops",
     ] {
         assert!(text.contains(words), "{words}: {text}");

@@ -267,8 +267,9 @@ fn alike(before: &Live<'_>, after: &Live<'_>, found: &[Found; 2]) -> Option<Gap>
 fn lost(error: Error) -> Error {
     let state = error.sqlstate.as_deref();
     let gone = state.is_none_or(|state| state.starts_with("57P") || state.starts_with("08"));
-    if gone && error.advice.is_none() {
-        error.advise(
+    if gone {
+        let doing = format!("measure the workload ({})", error.doing);
+        Error { doing, ..error }.advise(
             "The server ended the connection in the middle of the benchmark, of which nothing is kept: see its log for the \
              reason, then run again.",
         )

@@ -130,7 +130,7 @@ impl Finder<'_> {
             return recorded(Path::new(text));
         }
         bail!(
-            "--{0} {1} is nothing that can be measured. Looked for:\n  a migration of {2}: {there}\n  a commit: {why}{3}\n  \
+            "--{0} {1} is nothing that can be measured. Looked for:\n  a migration of the folder {2}, or of the database's ledger: {there}\n  a commit: {why}{3}\n  \
              a file that `dbtune bench --before -o FILE` recorded: there is none of that name\n\
              A database is named by a URL (postgresql://user@host:5432/database). version:, git:, file: or url: in front says \
              which of these is meant.",
