@@ -1,30 +1,32 @@
 //! Runs queries on one side and keeps what they did.
 
+use super::client::{CUT_OFF, Client, Timed};
+use super::closed_loop;
+use super::open_loop::Ended;
 use super::processor::Queue;
 use crate::db::{
-    Error, Execution, Explain, Limits, Plans, Prepared, Result, Session, Target, Way, draw_of,
-    explain, explain_generic,
+    Error, Execution, Explain, Limits, Plans, Result, Target, Way, draw_of, explain,
+    explain_generic,
 };
-use crate::model::{Query, Samples};
-use std::time::{Duration, Instant};
+use crate::model::{Demand, Query, Samples};
+use std::cell::Cell;
+use std::time::Duration;
 
-/// One side of a benchmark: a connection, and each query's statement and samples.
+/// One side of a benchmark: its connections, and each query's samples.
 pub(super) struct Side {
     target: Target,
-    session: Session,
-    queue: Option<Queue>,
-    /// Connections so far.
+    clients: Vec<Client>,
+    /// Connections so far, one after the other.
     epoch: usize,
-    limits: Limits,
+    pub(super) limits: Limits,
     way: Way,
+    demand: Demand,
     tracks: Vec<Track>,
 }
 
 /// One query on one side.
 #[derive(Default)]
 pub(super) struct Track {
-    /// On the current connection.
-    prepared: Option<Prepared>,
     /// Whether there is anything to run.
     runs: bool,
     /// The connection of the last block.
@@ -42,30 +44,45 @@ impl Side {
         queries: usize,
         limits: Limits,
         way: Way,
+        demand: Demand,
     ) -> Result<Self> {
-        let (session, queue) = connect(target, way).await?;
-        Ok(Self {
+        let mut side = Self {
             target: target.clone(),
-            session,
-            queue,
-            epoch: 1,
+            clients: Vec::new(),
+            epoch: 0,
             limits,
             way,
+            demand,
             tracks: std::iter::repeat_with(Track::default)
                 .take(queries)
                 .collect(),
-        })
+        };
+        side.reconnect().await?;
+        Ok(side)
     }
 
-    /// Goes on with a new backend, on another processor and at other addresses perhaps: what one backend has by luck
-    /// is not taken for what the side has.
+    /// Goes on with new backends, on other processors and at other addresses perhaps: what one backend has by luck is not
+    /// taken for what the side has.
     pub(super) async fn reconnect(&mut self) -> Result<()> {
-        (self.session, self.queue) = connect(&self.target, self.way).await?;
-        self.epoch += 1;
-        for track in &mut self.tracks {
-            track.prepared = None;
+        let count = self.demand.clients.max(1);
+        let alone = count == 1 && self.demand.rate.is_none();
+        // The old ones end first, so that no more are open than were asked for.
+        self.clients.clear();
+        for _ in 0..count {
+            let client = Client::connect(&self.target, self.way, self.tracks.len(), alone).await?;
+            self.clients.push(client);
         }
+        self.epoch += 1;
         Ok(())
+    }
+
+    /// How many executions may run at once.
+    pub(super) fn width(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(super) fn clients(&self) -> &[Client] {
+        &self.clients
     }
 
     pub(super) fn track(&self, at: usize) -> Option<&Track> {
@@ -80,14 +97,21 @@ impl Side {
     }
 
     pub(super) fn into_samples(self) -> Vec<Samples> {
-        self.tracks.into_iter().map(|t| t.samples).collect()
+        let demand = self.demand;
+        let tracks = self.tracks.into_iter();
+        tracks
+            .map(|track| Samples {
+                demand,
+                ..track.samples
+            })
+            .collect()
     }
 
     /// Parses, explains (executed: for buffers, and to warm the caches) and, where that is quick, runs every draw once for
     /// its rows. An error of the query itself is kept among its samples; one of the connection is returned.
     pub(super) async fn prepare(&mut self, at: usize, query: &Query) -> Result<()> {
         let mut track = Track::default();
-        let prepared = self.look(&mut track, query).await;
+        let prepared = self.look(&mut track, at, query).await;
         if let Err(error) = prepared {
             self.keep_going(&mut track, error)?;
         }
@@ -97,25 +121,29 @@ impl Side {
         Ok(())
     }
 
-    async fn look(&self, track: &mut Track, query: &Query) -> Result<()> {
-        self.parse(track, query).await?;
+    async fn look(&mut self, track: &mut Track, at: usize, query: &Query) -> Result<()> {
+        let (limits, generic) = (self.limits, self.way.plans == Plans::Generic);
+        let Some(client) = self.clients.first_mut() else {
+            return Ok(());
+        };
+        client.parse(at, query, limits).await?;
         track.runs = true;
-        let planned = explain(&self.session, query, 0, Explain::Plan);
-        let (plan, _) = self.within(query, planned).await?;
+        let planned = explain(client.session(), query, 0, Explain::Plan);
+        let (plan, _) = client.within(query, limits, planned).await?;
         track.samples.plan = Some(plan.shape());
         track.samples.cost = Some(plan.total_cost);
         let ran = async {
-            let begun = self.queue.as_ref().and_then(Queue::read);
-            let plan = if self.way.plans == Plans::Generic {
-                explain_generic(&self.session, query, 0).await?
+            let begun = client.queue().and_then(Queue::read);
+            let plan = if generic {
+                explain_generic(client.session(), query, 0).await?
             } else {
-                explain(&self.session, query, 0, Explain::Measure).await?
+                explain(client.session(), query, 0, Explain::Measure).await?
             };
-            let ended = self.queue.as_ref().and_then(Queue::read);
+            let ended = client.queue().and_then(Queue::read);
             let taken = begun.zip(ended).map(|(b, e)| b.taken(e, Duration::MAX));
             Ok((plan, taken.unwrap_or_default()))
         };
-        match self.within(query, ran).await {
+        match client.within(query, limits, ran).await {
             Ok(((plan, taken), _)) => {
                 track.samples.plan = Some(plan.shape());
                 track.samples.cost = Some(plan.total_cost);
@@ -127,57 +155,98 @@ impl Side {
             }
             Err(error) if error.is(CUT_OFF) => {
                 track.samples.timeouts += 1;
-                track.estimate_ms = self.limits.statement.as_secs_f64() * 1e3;
+                track.estimate_ms = limits.statement.as_secs_f64() * 1e3;
             }
             Err(error) => return Err(error),
         }
-        if track.estimate_ms < WARM_UP_MS {
+        if track.is_quick() {
             for _ in 0..query.draws.len() {
-                self.execute(track, query, false).await?;
+                let number = track.executions;
+                track.executions += 1;
+                if let Some(timed) = client.execute(at, query, number, limits).await? {
+                    track.keep_rows(query, timed);
+                }
             }
         }
         Ok(())
     }
 
-    async fn parse(&self, track: &mut Track, query: &Query) -> Result<()> {
-        let (prepared, _) = self
-            .within(query, self.session.prepare_query(query))
-            .await?;
-        track.prepared = Some(prepared);
-        Ok(())
-    }
-
-    /// Parses a query anew after the connection was changed, and runs it once so that the backend knows its tables.
-    async fn resume(&self, track: &mut Track, query: &Query) -> Result<()> {
-        if track.prepared.is_some() {
-            return Ok(());
-        }
-        self.parse(track, query).await?;
-        if track.estimate_ms < WARM_UP_MS {
-            let executions = track.executions;
-            self.execute(track, query, false).await?;
-            track.executions = executions.max(track.executions - 1);
-        }
-        Ok(())
-    }
-
-    /// Runs one block of `count` executions of a query and times them.
-    pub(super) async fn block(&mut self, at: usize, query: &Query, count: usize) -> Result<()> {
+    /// Parses a query anew on connections that have not, and runs it once on each so that the backend knows its tables.
+    pub(super) async fn resume(&mut self, at: usize, query: &Query) -> Result<()> {
         let Some(mut track) = self.tracks.get_mut(at).map(std::mem::take) else {
             return Ok(());
         };
-        let done = track.samples.latencies_ns.len();
-        let mut outcome = self.resume(&mut track, query).await;
-        for _ in 0..count {
-            if outcome.is_err() {
-                break;
+        let mut outcome = Ok(());
+        for client in &mut self.clients {
+            if outcome.is_ok() && track.runs && !client.has(at) {
+                outcome = warm_up(client, &mut track, (at, query), self.limits).await;
             }
-            outcome = self.execute(&mut track, query, true).await;
         }
-        let timed = track.samples.latencies_ns.len() - done;
-        if timed > 0 {
-            track.note_block(timed, self.epoch);
+        self.put_back(at, track, outcome)
+    }
+
+    /// Runs one block of `count` executions of a query on each client and times them.
+    pub(super) async fn block(&mut self, at: usize, query: &Query, count: usize) -> Result<()> {
+        self.resume(at, query).await?;
+        let Some(mut track) = self.tracks.get_mut(at).map(std::mem::take) else {
+            return Ok(());
+        };
+        let next = Cell::new(track.executions);
+        let end = track.executions + count * self.width();
+        let take = || {
+            let number = next.get();
+            (track.runs && number < end).then(|| {
+                next.set(number + 1);
+                number
+            })
+        };
+        let (timed, outcome) =
+            closed_loop::run(&self.clients, (at, query), self.limits, take).await;
+        track.executions = next.get();
+        let done = track.samples.latencies_ns.len();
+        for one in timed {
+            track.keep(query, one);
         }
+        let kept = track.samples.latencies_ns.len() - done;
+        if kept > 0 {
+            track.note_block(kept, self.epoch);
+        }
+        self.put_back(at, track, outcome)
+    }
+
+    /// Keeps what a window at a fixed rate was like: one block of each query that was run in it.
+    pub(super) fn keep_window(
+        &mut self,
+        queries: &[Query],
+        mut ended: Vec<Ended>,
+        given_up: &[u64],
+        failed: Vec<(usize, Error)>,
+    ) -> Result<()> {
+        ended.sort_by_key(|e| e.timed.number);
+        for ((at, query), given_up) in queries.iter().enumerate().zip(given_up) {
+            let Some(mut track) = self.tracks.get_mut(at).map(std::mem::take) else {
+                continue;
+            };
+            let done = track.samples.latencies_ns.len();
+            for one in ended.iter().filter(|e| e.query == at) {
+                track.keep_from(query, one);
+            }
+            let kept = track.samples.latencies_ns.len() - done;
+            if kept > 0 {
+                track.note_block(kept, self.epoch);
+            }
+            track.samples.timeouts += given_up;
+            self.put_back(at, track, Ok(()))?;
+        }
+        for (at, error) in failed {
+            if let Some(track) = self.tracks.get_mut(at).map(std::mem::take) {
+                self.put_back(at, track, Err(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self, at: usize, mut track: Track, outcome: Result<()>) -> Result<()> {
         let outcome = match outcome {
             Err(error) => self.keep_going(&mut track, error),
             Ok(()) => Ok(()),
@@ -188,67 +257,23 @@ impl Side {
         outcome
     }
 
-    async fn execute(&self, track: &mut Track, query: &Query, timed: bool) -> Result<()> {
-        let draw = track.executions;
-        track.executions += 1;
-        let first_time = draw < query.draws.len();
-        let Some(prepared) = &track.prepared else {
-            return Ok(());
-        };
-        let run = async {
-            let begun = self.queue.as_ref().and_then(Queue::read);
-            let values = draw_of(query, draw);
-            let done = self
-                .session
-                .run_query(query, prepared, values, first_time)
-                .await?;
-            let ended = self.queue.as_ref().and_then(Queue::read);
-            let taken = begun.zip(ended).map(|(b, e)| b.taken(e, done.elapsed));
-            Ok((done, taken.unwrap_or_default()))
-        };
-        match self.within(query, run).await {
-            Ok(((done, taken), setup)) => {
-                if first_time && track.samples.rows.len() == draw {
-                    track.samples.rows.push(done.rows);
-                    track.samples.digests.push(done.digest.unwrap_or_default());
-                }
-                if timed {
-                    let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-                    track.samples.latencies_ns.push(ns(done.elapsed));
-                    track.samples.taken_ns.push(ns(taken));
-                    track.samples.setup_ns.push(setup);
-                    let draw = draw % query.draws.len().max(1);
-                    track
-                        .samples
-                        .draws
-                        .push(u32::try_from(draw).unwrap_or_default());
-                }
-                Ok(())
-            }
-            Err(error) if error.is(CUT_OFF) => {
-                track.samples.timeouts += 1;
-                // Rows are kept in draw order, so a draw without an answer ends the list.
-                track.executions = track.executions.max(query.draws.len());
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Whether one draw gives other rows each time it is run.
     pub(super) async fn varies(&self, at: usize, query: &Query, draw: usize) -> Result<bool> {
         if !self.tracks.get(at).is_some_and(Track::runs) {
             return Ok(false);
         }
+        let limits = self.limits;
+        let Some(client) = self.clients.first() else {
+            return Ok(false);
+        };
+        let session = client.session();
         // The connection may have been changed since the query's last block.
-        let preparing = self.session.prepare_query(query);
-        let (prepared, _) = self.within(query, preparing).await?;
+        let preparing = session.prepare_query(query);
+        let (prepared, _) = client.within(query, limits, preparing).await?;
         let mut seen: Option<Execution> = None;
         for _ in 0..2 {
-            let run = self
-                .session
-                .run_query(query, &prepared, draw_of(query, draw), true);
-            let (done, _) = self.within(query, run).await?;
+            let run = session.run_query(query, &prepared, draw_of(query, draw), true);
+            let (done, _) = client.within(query, limits, run).await?;
             if seen.is_some_and(|s| s.digest != done.digest) {
                 return Ok(true);
             }
@@ -257,23 +282,10 @@ impl Side {
         Ok(false)
     }
 
-    /// `work` inside the query's own transaction, rolled back whatever happens; and the nanoseconds that opening it took.
-    async fn within<T>(
-        &self,
-        query: &Query,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<(T, u64)> {
-        let start = Instant::now();
-        self.session.begin_query(query, self.limits).await?;
-        let setup = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let outcome = work.await;
-        let ended = self.session.end().await;
-        outcome.and_then(|value| ended.map(|()| (value, setup)))
-    }
-
     /// A query that fails is a result; a connection that is gone is not.
     fn keep_going(&self, track: &mut Track, error: Error) -> Result<()> {
-        if error.sqlstate.is_none() || self.session.client().is_closed() {
+        let mut sessions = self.clients.iter().map(Client::session);
+        if error.sqlstate.is_none() || sessions.any(|s| s.client().is_closed()) {
             return Err(error);
         }
         track.runs = false;
@@ -282,13 +294,86 @@ impl Side {
     }
 }
 
+async fn warm_up(
+    client: &mut Client,
+    track: &mut Track,
+    (at, query): (usize, &Query),
+    limits: Limits,
+) -> Result<()> {
+    client.parse(at, query, limits).await?;
+    if track.is_quick() {
+        let timed = client.execute(at, query, track.executions, limits).await?;
+        if let Some(timed) = timed {
+            track.keep_rows(query, timed);
+        }
+    }
+    Ok(())
+}
+
 impl Track {
     /// Whether there is anything to run.
     pub(super) fn runs(&self) -> bool {
         self.runs
     }
 
-    fn note_block(&mut self, executions: usize, epoch: usize) {
+    /// Executions so far, timed or not.
+    pub(super) fn executions(&self) -> usize {
+        self.executions
+    }
+
+    /// Quick enough to be run untimed.
+    fn is_quick(&self) -> bool {
+        self.estimate_ms < WARM_UP_MS
+    }
+
+    /// Keeps one execution; its latency is that of the statement.
+    pub(super) fn keep(&mut self, query: &Query, timed: Timed) {
+        self.keep_rows(query, timed);
+        let Some(done) = timed.done else {
+            return;
+        };
+        let samples = &mut self.samples;
+        samples
+            .latencies_ns
+            .push(nanoseconds(done.execution.elapsed));
+        samples.taken_ns.push(nanoseconds(done.taken));
+        samples.setup_ns.push(nanoseconds(done.setup));
+        let draw = timed.number % query.draws.len().max(1);
+        samples.draws.push(u32::try_from(draw).unwrap_or_default());
+    }
+
+    /// Keeps one execution; its latency counts from when it was to start.
+    fn keep_from(&mut self, query: &Query, one: &Ended) {
+        self.keep(query, one.timed);
+        let samples = &mut self.samples;
+        if let (Some(done), Some(latency)) = (one.timed.done, samples.latencies_ns.last_mut()) {
+            samples.service_ns.push(*latency);
+            *latency = nanoseconds(done.ended.saturating_duration_since(one.intended));
+        }
+    }
+
+    /// Keeps how many rows a draw gave and what they were, the first time, and that an execution was cut off each time.
+    fn keep_rows(&mut self, query: &Query, timed: Timed) {
+        let samples = &mut self.samples;
+        match timed.done {
+            Some(done) => {
+                let first_time = timed.number < query.draws.len();
+                if first_time && samples.rows.len() == timed.number {
+                    samples.rows.push(done.execution.rows);
+                    samples
+                        .digests
+                        .push(done.execution.digest.unwrap_or_default());
+                }
+            }
+            None => {
+                samples.timeouts += 1;
+                // Rows are kept in draw order, so a draw without an answer ends the list.
+                self.executions = self.executions.max(query.draws.len());
+            }
+        }
+    }
+
+    pub(super) fn note_block(&mut self, executions: usize, epoch: usize) {
         self.samples.blocks.push(executions);
         match self.samples.epochs.last_mut() {
             Some(blocks) if self.epoch == epoch => *blocks += 1,
@@ -304,23 +389,9 @@ impl Track {
     }
 }
 
-async fn connect(target: &Target, way: Way) -> Result<(Session, Option<Queue>)> {
-    let session = Session::connect(target, "bench").await?.in_the_way(way);
-    let pid = session
-        .texts(
-            "ask a backend for its number",
-            "select pg_backend_pid()::text",
-        )
-        .await?;
-    let queue = pid
-        .concat()
-        .parse()
-        .ok()
-        .and_then(|pid| Queue::of(target, pid));
-    Ok((session, queue))
+pub(super) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// SQLSTATE of a statement ended by `statement_timeout`.
-const CUT_OFF: &str = "57014";
 /// A query quicker than this is run with every draw before it is timed.
 const WARM_UP_MS: f64 = 50.0;

@@ -3,10 +3,11 @@
 use super::comparison::{Measured, is_settled};
 use super::driver::{Side, Track};
 use super::gate::Gate;
+use super::goal::{Goal, LONG_MS, MOST, hopeless, is_far};
+use super::open_loop::{self, Pace};
+use super::order::Order;
 use crate::db::{Limits, Result, Target, Way};
-use crate::model::{Query, Samples, Workload};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use crate::model::{Demand, Query, Samples, Workload};
 use std::time::{Duration, Instant};
 
 /// What a benchmark may spend.
@@ -19,35 +20,14 @@ pub struct Effort {
     pub way: Way,
 }
 
-/// An execution's share of set-up and round trips, in milliseconds.
-const OVERHEAD_MS: f64 = 1.0;
-/// Samples that a side is worth at any budget, where an execution takes no longer than so many milliseconds.
-const LEAST: [(f64, usize); 4] = [
-    (10.0, 100),
-    (100.0, 40),
-    (HOPELESS_MS, 3),
-    (f64::INFINITY, 2),
-];
-/// A long query that takes so many times as long as on the other side needs no precision: a handful of samples shows it.
-const FAR_APART: f64 = 3.0;
-const HANDFUL: usize = 5;
-/// More samples than this only when the verdict is open.
-const ENOUGH: usize = 400;
-const MOST: usize = 4000;
-/// A query slower than this is run twice, others three times.
-const HOPELESS_MS: f64 = 5000.0;
 /// Executions of one side in a row, where each takes no longer than so many milliseconds.
 const BLOCKS: [(f64, usize); 3] = [(5.0, 5), (LONG_MS, 2), (f64::INFINITY, 1)];
 /// Connections that each side has in turns within the budget.
 const EPOCHS: u32 = 24;
 /// A connection has to be worth its making.
 const SHORTEST_EPOCH: Duration = Duration::from_millis(400);
-/// Queries slower than this change sides after each execution.
-const LONG_MS: f64 = 50.0;
 
-/// Measures every query on two databases in turns: before, after, after, before, with the same draws.
-///
-/// `note` is told what is being done: steps done, steps in all, the query.
+/// Measures every query on two databases in turns, each with one client that sends one execution after the other.
 pub async fn measure_pair(
     before: &Target,
     after: &Target,
@@ -55,12 +35,28 @@ pub async fn measure_pair(
     effort: Effort,
     note: &mut dyn FnMut(u64, u64, &str),
 ) -> Result<Vec<Measured>> {
+    let demand = Demand::default();
+    let (measured, _) = measure_pair_under(before, after, workload, effort, demand, note).await?;
+    Ok(measured)
+}
+
+/// Measures every query on two databases in turns: before, after, after, before, with the same draws and the same load.
+///
+/// `note` is told what is being done: steps done, steps in all, the query. At a fixed rate the pace of each side comes second.
+pub async fn measure_pair_under(
+    before: &Target,
+    after: &Target,
+    workload: &Workload,
+    effort: Effort,
+    demand: Demand,
+    note: &mut dyn FnMut(u64, u64, &str),
+) -> Result<(Vec<Measured>, Vec<Pace>)> {
     let queries = &workload.queries;
     let mut sides = vec![
-        Side::open(before, queries.len(), effort.limits, effort.way).await?,
-        Side::open(after, queries.len(), effort.limits, effort.way).await?,
+        Side::open(before, queries.len(), effort.limits, effort.way, demand).await?,
+        Side::open(after, queries.len(), effort.limits, effort.way, demand).await?,
     ];
-    run(&mut sides, queries, effort, note).await?;
+    let paces = run(&mut sides, queries, effort, demand, note).await?;
     let mut repeatable = Vec::with_capacity(queries.len());
     for (at, query) in queries.iter().enumerate() {
         repeatable.push(is_repeatable(&sides, at, query).await?);
@@ -71,46 +67,59 @@ pub async fn measure_pair(
         sides.next().unwrap_or_default(),
     );
     let both = before.into_iter().zip(after);
-    Ok(queries
-        .iter()
-        .zip(both)
-        .zip(repeatable)
-        .map(|((query, (before, after)), repeatable)| Measured {
-            query: query.id.clone(),
-            weight: query.weight,
-            slo_ms: query.slo_ms,
-            before,
-            after,
-            repeatable,
-            thresholds: None,
-            allowed: None,
-        })
-        .collect())
+    let measured =
+        queries
+            .iter()
+            .zip(both)
+            .zip(repeatable)
+            .map(|((query, (before, after)), repeatable)| Measured {
+                query: query.id.clone(),
+                weight: query.weight,
+                slo_ms: query.slo_ms,
+                before,
+                after,
+                repeatable,
+                thresholds: None,
+                allowed: None,
+            });
+    Ok((measured.collect(), paces))
 }
 
-/// Measures every query on one database, in the order of the workload.
+/// Measures every query on one database, in the order of the workload, with one client.
 pub async fn measure_one(
     target: &Target,
     workload: &Workload,
     effort: Effort,
     note: &mut dyn FnMut(u64, u64, &str),
 ) -> Result<Vec<Samples>> {
+    let demand = Demand::default();
+    let (samples, _) = measure_one_under(target, workload, effort, demand, note).await?;
+    Ok(samples)
+}
+
+/// Measures every query on one database, in the order of the workload; at a fixed rate the pace comes second.
+pub async fn measure_one_under(
+    target: &Target,
+    workload: &Workload,
+    effort: Effort,
+    demand: Demand,
+    note: &mut dyn FnMut(u64, u64, &str),
+) -> Result<(Vec<Samples>, Vec<Pace>)> {
     let queries = &workload.queries;
-    let mut sides = vec![Side::open(target, queries.len(), effort.limits, effort.way).await?];
-    run(&mut sides, queries, effort, note).await?;
-    Ok(sides
-        .into_iter()
-        .next()
-        .map(Side::into_samples)
-        .unwrap_or_default())
+    let mut sides =
+        vec![Side::open(target, queries.len(), effort.limits, effort.way, demand).await?];
+    let paces = run(&mut sides, queries, effort, demand, note).await?;
+    let samples = sides.into_iter().next().map(Side::into_samples);
+    Ok((samples.unwrap_or_default(), paces))
 }
 
 async fn run(
     sides: &mut [Side],
     queries: &[Query],
     effort: Effort,
+    demand: Demand,
     note: &mut dyn FnMut(u64, u64, &str),
-) -> Result<()> {
+) -> Result<Vec<Pace>> {
     let total = queries.len() as u64;
     let start = Instant::now();
     for (step, (at, query)) in (0..).zip(queries.iter().enumerate()) {
@@ -120,6 +129,23 @@ async fn run(
         }
         level(sides, at);
     }
+    if let Some(rate) = demand.rate {
+        let left = effort.duration.saturating_sub(start.elapsed());
+        return open_loop::run(sides, queries, rate, (effort.duration, left), note).await;
+    }
+    closed(sides, queries, effort, start, note).await?;
+    Ok(Vec::new())
+}
+
+/// Blocks of one query after the other, until the verdicts are clear or the time is up.
+async fn closed(
+    sides: &mut [Side],
+    queries: &[Query],
+    effort: Effort,
+    start: Instant,
+    note: &mut dyn FnMut(u64, u64, &str),
+) -> Result<()> {
+    let total = queries.len() as u64;
     let mut goals: Vec<Goal> = (0..queries.len())
         .map(|at| {
             Goal::new(
@@ -178,111 +204,6 @@ fn level(sides: &mut [Side], at: usize) {
     }
 }
 
-fn is_far(ms: f64, quickest_ms: f64) -> bool {
-    ms > LONG_MS && ms > FAR_APART * quickest_ms
-}
-
-/// How many executions each side of one query is to have.
-struct Goal {
-    wanted: Vec<usize>,
-    least: Vec<usize>,
-    reached: bool,
-}
-
-impl Goal {
-    fn new(sides: &[Side], at: usize, queries: usize, duration: Duration) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "a number of queries")]
-        let share_ms = duration.as_secs_f64() * 1e3 / (queries * sides.len()).max(1) as f64;
-        let estimates: Vec<Option<f64>> = sides
-            .iter()
-            .map(|side| side.track(at).filter(|t| t.runs()).map(|t| t.estimate_ms))
-            .collect();
-        let quickest = estimates
-            .iter()
-            .flatten()
-            .copied()
-            .fold(f64::INFINITY, f64::min);
-        let each = |f: &dyn Fn(f64, bool) -> usize| {
-            estimates
-                .iter()
-                .map(|ms| ms.map_or(0, |ms| f(ms, is_far(ms, quickest))))
-                .collect::<Vec<_>>()
-        };
-        Self {
-            wanted: each(&|ms, far| wanted(ms, far, share_ms)),
-            least: each(&least),
-            reached: false,
-        }
-    }
-
-    /// The time is up: only what is needed to say anything.
-    fn cut_short(&mut self) {
-        self.wanted.clone_from(&self.least);
-    }
-}
-
-fn least(estimate_ms: f64, far_behind: bool) -> usize {
-    let least = LEAST
-        .iter()
-        .find(|(ms, _)| estimate_ms <= *ms)
-        .map_or(2, |(_, samples)| *samples);
-    if far_behind {
-        least.min(HANDFUL)
-    } else {
-        least
-    }
-}
-
-fn wanted(estimate_ms: f64, far_behind: bool, share_ms: f64) -> usize {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a positive number of executions; too large ones are clamped"
-    )]
-    let affordable = (share_ms / (estimate_ms + OVERHEAD_MS)) as usize;
-    let least = least(estimate_ms, far_behind);
-    if estimate_ms > HOPELESS_MS {
-        least
-    } else {
-        affordable.clamp(least, ENOUGH)
-    }
-}
-
-/// Which side comes first: of every two visits to a query each side is first once, and chance decides on which. A fixed
-/// alternation would give the same draws to the same side first whenever blocks divide the draws evenly.
-struct Order {
-    random: ChaCha8Rng,
-    sides: usize,
-    /// For each query, and for connecting, what the second visit of the current two will be.
-    second: Vec<Option<bool>>,
-}
-
-impl Order {
-    fn new(sides: usize, queries: usize) -> Self {
-        Self {
-            random: ChaCha8Rng::seed_from_u64(0x006f_7264_6572),
-            sides,
-            second: vec![None; queries + 1],
-        }
-    }
-
-    fn next(&mut self, query: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.sides).collect();
-        let Some(second) = self.second.get_mut(query) else {
-            return order;
-        };
-        let reversed = second.take().unwrap_or_else(|| {
-            let reversed = self.random.random_bool(0.5);
-            *second = Some(!reversed);
-            reversed
-        });
-        if reversed {
-            order.reverse();
-        }
-        order
-    }
-}
-
 /// One block on each side that wants more; whether anything was run.
 async fn visit(
     sides: &mut [Side],
@@ -299,7 +220,8 @@ async fn visit(
         let Some(track) = side.track(at).filter(|t| t.runs()) else {
             continue;
         };
-        let missing = wanted.saturating_sub(track.count());
+        // What is wanted is wanted of each client.
+        let missing = wanted.saturating_sub(track.count() / side.width());
         let block = BLOCKS
             .iter()
             .find(|(ms, _)| track.estimate_ms <= *ms)
@@ -336,10 +258,6 @@ fn reopen(sides: &[Side], queries: &[Query], goals: &mut [Goal], gate: Gate) -> 
         }
     }
     any
-}
-
-fn hopeless(track: &Track) -> bool {
-    track.estimate_ms > HOPELESS_MS || track.samples.timeouts > 0
 }
 
 fn measured(query: &Query, before: &Track, after: &Track) -> Measured {

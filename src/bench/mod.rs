@@ -2,24 +2,31 @@
 
 mod baseline;
 mod change;
+mod client;
 mod clones;
+mod closed_loop;
 mod comparison;
 mod driver;
 mod environment;
 mod export;
 mod gate;
+mod goal;
 mod inference;
 mod latencies;
 mod machine;
 mod measure;
+mod open_loop;
+mod order;
 mod pair;
 mod picture;
 mod processor;
 mod quantile;
 mod resample;
+mod schedule;
 mod show;
 #[cfg(test)]
 mod simulation;
+mod under_load;
 
 pub use baseline::{Asked, Baseline, Recorded, Recordings, paired, recordings};
 pub use clones::{Clones, settle};
@@ -28,7 +35,9 @@ pub use environment::{Difference, Environment, environment};
 pub use export::{Scripts, k6_script, pgbench_scripts};
 pub use gate::Gate;
 pub use latencies::taken;
-pub use measure::{Effort, measure_one, measure_pair};
+pub use measure::{Effort, measure_one, measure_one_under, measure_pair, measure_pair_under};
+pub use open_loop::{Pace, patience};
 pub use pair::Pair;
 pub use quantile::{Blocks, quantile, ratio_interval};
 pub use show::{Judged, judge, report, summary};
+pub use under_load::{other_load, tell_load};

@@ -7,13 +7,14 @@ mod record;
 mod sides;
 
 use super::duration::duration;
+use super::load::Load;
 use super::paired::interruptible;
 use super::{Context, migrating};
-use crate::bench::{Effort, Gate};
+use crate::bench::{Effort, Gate, patience};
 use crate::config::Settings;
 use crate::db::{Defaults, Limits, Plans, Protocol, Session, Target, Way, resolve};
 use crate::migrate::Interrupt;
-use crate::model::{Report, Workload, WorkloadFile};
+use crate::model::{Demand, Report, Workload, WorkloadFile};
 use anyhow::{Context as _, bail};
 use sides::{Finder, Found, Side};
 use std::path::{Path, PathBuf};
@@ -79,6 +80,8 @@ pub struct Args {
     /// How prepared statements are planned: as the server decides, with their values, or once for all values
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Planning::Custom)]
     pub plan_mode: Planning,
+    #[command(flatten)]
+    pub load: Load,
     /// Fail where a query became slower: p95 by so many percent more [default: from the configuration, or 10]. That is done
     /// without this option too
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, conflicts_with = "no_gate")]
@@ -166,6 +169,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     let (before, after) = asked.await?;
     let limits = limits(&args, &settings, [Some(&before), after.as_ref()])?;
     let plan = Plan {
+        demand: args.load.demand()?,
         args: &args,
         settings: &settings,
         file: &file,
@@ -246,6 +250,7 @@ fn limits(args: &Args, settings: &Settings, sides: [Option<&Found>; 2]) -> anyho
 }
 
 struct Plan<'a> {
+    demand: Demand,
     args: &'a Args,
     settings: &'a Settings,
     file: &'a WorkloadFile,
@@ -280,18 +285,17 @@ impl Plan<'_> {
         configured.map_or(self.settings.slo_ms, |ms| ms.value)
     }
 
-    fn effort(&self, workload: &Workload) -> Effort {
-        self.effort_for(workload.queries.len())
-    }
-
-    fn effort_for(&self, queries: usize) -> Effort {
+    /// For one side or two in turns.
+    fn effort(&self, queries: usize, sides: usize) -> Effort {
+        let usual = Duration::from_secs(self.settings.duration_s);
+        let duration = self.args.duration.unwrap_or(usual);
+        // At a fixed rate an execution is also given up that has waited for a client for too long.
+        let waited = self.demand.rate.map(|_| patience(duration, sides));
+        let cut_off = waited.map_or(self.limits.statement, |w| w.min(self.limits.statement));
         Effort {
-            duration: self
-                .args
-                .duration
-                .unwrap_or(Duration::from_secs(self.settings.duration_s)),
+            duration,
             limits: self.limits,
-            gate: Gate::new(self.percent(), queries, self.limits.statement),
+            gate: Gate::new(self.percent(), queries, cut_off),
             way: self.args.way(),
         }
     }

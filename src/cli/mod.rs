@@ -13,6 +13,7 @@ mod duration;
 mod exit;
 mod gaining;
 mod given;
+mod load;
 mod migrating;
 mod paired;
 mod progress;

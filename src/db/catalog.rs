@@ -5,13 +5,21 @@ use crate::model::Catalog;
 
 mod access;
 pub(super) mod decode;
+mod evaluated;
 mod functions;
 mod health;
+mod indexes;
 mod server;
 mod tables;
 
 /// How often a catalog that moves while it is read is read again.
 const ATTEMPTS: usize = 4;
+
+/// Fewer indexes are described faster than a second connection is made.
+const WORTH_A_CONNECTION: usize = 3000;
+/// How long a second connection may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+const PREPARE: &str = "prepare to read the catalog";
 
 /// Where the sizes of relations come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +74,7 @@ pub async fn read_catalog(session: &Session) -> Result<Catalog> {
 async fn read_once(session: &Session, sizes: Sizes) -> Result<Catalog> {
     session.begin_reading(Limits::default()).await?;
     // Compiling a query over a large catalog takes longer than it saves.
-    session
-        .execute("prepare to read the catalog", "set local jit = off")
-        .await?;
+    session.execute(PREPARE, "set local jit = off").await?;
     let catalog = read_in_transaction(session, sizes).await;
     // Without this a failed reading would leave the session in a failed transaction.
     session.end().await?;
@@ -78,13 +84,29 @@ async fn read_once(session: &Session, sizes: Sizes) -> Result<Catalog> {
 async fn read_in_transaction(session: &Session, sizes: Sizes) -> Result<Catalog> {
     let mut catalog = Catalog::default();
     let reader = Reader::start(session, sizes, &mut catalog).await?;
-    reader.read_health(&mut catalog).await?;
-    let names = reader.read_tables(&mut catalog).await?;
-    reader.read_parts(&mut catalog, &names).await?;
-    reader.read_access(&mut catalog).await?;
-    reader.read_table_access(&mut catalog, &names).await?;
-    reader.read_statistics(&mut catalog, &names).await?;
-    reader.read_functions(&mut catalog).await?;
+    let beside = beside(&reader).await?;
+    let indexes = Reader {
+        session: beside.as_ref().unwrap_or(session),
+        ..reader
+    };
+    let rest = async {
+        reader.read_health(&mut catalog).await?;
+        let names = reader.read_tables(&mut catalog).await?;
+        reader.read_parts(&mut catalog, &names).await?;
+        reader.read_access(&mut catalog).await?;
+        reader.read_table_access(&mut catalog, &names).await?;
+        reader.read_evaluated(&mut catalog, &names).await?;
+        reader.read_statistics(&mut catalog, &names).await?;
+        reader.read_functions(&mut catalog).await?;
+        Ok(names)
+    };
+    let (names, indexes) = tokio::try_join!(rest, indexes.read_indexes())?;
+    indexes::place(indexes, &mut catalog, &names);
+    for table in catalog.tables.values_mut() {
+        table.columns.shrink_to_fit();
+        table.policies.shrink_to_fit();
+        table.indexes.shrink_to_fit();
+    }
     if sizes == Sizes::Estimated {
         catalog.gaps.push(crate::model::Gap {
             what: "exact sizes of tables and indexes".to_owned(),
@@ -95,6 +117,30 @@ async fn read_in_transaction(session: &Session, sizes: Sizes) -> Result<Catalog>
         });
     }
     Ok(catalog)
+}
+
+/// A second connection, ready to read, where describing the indexes takes the server longer than connecting. `None` too
+/// where no connection is to be had: then one reads all. Its snapshot is another one; that the schema is the same in
+/// both is what the fingerprints show.
+async fn beside(reader: &Reader<'_>) -> Result<Option<Session>> {
+    let sql = format!("select count(*) >= {WORTH_A_CONNECTION} as worth from pg_catalog.pg_index");
+    let rows = reader.rows("count indexes", &sql).await?;
+    if !rows
+        .first()
+        .is_some_and(|row| row.try_get("worth").unwrap_or(false))
+    {
+        return Ok(None);
+    }
+    let open = async {
+        let session = Session::connect(reader.session.target(), "indexes").await?;
+        session.begin_reading(Limits::default()).await?;
+        let sql = "set local jit = off; set local search_path = ''";
+        session.execute(PREPARE, sql).await?;
+        Ok::<_, Error>(session)
+    };
+    // A pooler with no connection left lets wait until this one is given back.
+    let opened = tokio::time::timeout(PATIENCE, open).await;
+    Ok(opened.ok().and_then(Result::ok))
 }
 
 /// Outside the transaction, so that each call sees what is committed by then.

@@ -1,8 +1,8 @@
 //! A folder of migrations: read as a whole or refused as a whole, written without overwriting anything.
 
 use super::Problem;
-use super::layout::{Layout, Named, Part};
-use crate::model::{Migration, Script};
+use super::layout::{Layout, Named, Part, Section};
+use crate::model::Migration;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -15,6 +15,15 @@ pub struct Entry {
     /// For messages.
     pub up_file: String,
     pub down_file: String,
+    /// Added to a line of the script that goes up it gives that of its file.
+    pub up_shift: isize,
+}
+
+impl Entry {
+    /// The line of the file that a line of the script that goes up stands on.
+    pub fn up_line(&self, line: usize) -> usize {
+        line.saturating_add_signed(self.up_shift)
+    }
 }
 
 /// Migrations, oldest version first.
@@ -31,6 +40,7 @@ impl From<Vec<Migration>> for Folder {
             .map(|migration| Entry {
                 up_file: format!("{}.up.sql", migration.label()),
                 down_file: format!("{}.down.sql", migration.label()),
+                up_shift: 0,
                 migration,
             })
             .collect();
@@ -111,8 +121,8 @@ impl Folder {
                 Err(problem) => problems.push(problem),
                 Ok(scripts) => {
                     let parts = found.entry(named.version).or_default();
-                    for (part, script) in scripts {
-                        parts.add(&named, part, script, &path, &mut problems);
+                    for section in scripts {
+                        parts.add(&named, section, &path, &mut problems);
                     }
                 }
             }
@@ -139,20 +149,19 @@ type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 #[derive(Default)]
 struct Parts {
     slug: String,
-    up: Option<(PathBuf, Script)>,
-    down: Option<(PathBuf, Script)>,
+    up: Option<(PathBuf, Section)>,
+    down: Option<(PathBuf, Section)>,
 }
 
 impl Parts {
     fn add(
         &mut self,
         named: &Named,
-        part: Part,
-        script: Script,
+        section: Section,
         path: &Path,
         problems: &mut Vec<Problem>,
     ) {
-        let slot = if part == Part::Down {
+        let slot = if section.part == Part::Down {
             &mut self.down
         } else {
             self.slug.clone_from(&named.slug);
@@ -168,7 +177,7 @@ impl Parts {
                 ),
             ));
         } else {
-            *slot = Some((path.to_owned(), script));
+            *slot = Some((path.to_owned(), section));
         }
     }
 
@@ -183,7 +192,7 @@ impl Parts {
         let migration = Migration {
             version,
             slug: self.slug,
-            up,
+            up: up.script,
             down: None,
         };
         let down_file = self.down.as_ref().map_or_else(
@@ -193,8 +202,9 @@ impl Parts {
         Ok(Entry {
             up_file: path.display().to_string(),
             down_file: down_file.display().to_string(),
+            up_shift: up.shift,
             migration: Migration {
-                down: self.down.map(|(_, script)| script),
+                down: self.down.map(|(_, down)| down.script),
                 ..migration
             },
         })
@@ -228,7 +238,7 @@ fn read_scripts(
     layout: Layout,
     part: Part,
     read: Read<'_>,
-) -> Result<Vec<(Part, Script)>, Problem> {
+) -> Result<Vec<Section>, Problem> {
     let text = read_text(path, read)?;
     let mut conf = path.to_owned().into_os_string();
     conf.push(".conf");
@@ -239,7 +249,7 @@ fn read_scripts(
         None
     };
     let scripts = layout.scripts(part, text, conf.as_deref());
-    if scripts.iter().any(|(part, _)| *part == Part::Up) || part == Part::Down {
+    if scripts.iter().any(|s| s.part == Part::Up) || part == Part::Down {
         Ok(scripts)
     } else {
         Err(Problem::new(

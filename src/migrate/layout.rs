@@ -26,6 +26,15 @@ pub(super) enum Part {
     Whole,
 }
 
+/// One script, as a file holds it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Section {
+    pub(super) part: Part,
+    pub(super) script: Script,
+    /// Added to a line of the script it gives that of the file.
+    pub(super) shift: isize,
+}
+
 /// What a file's name says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Named {
@@ -120,7 +129,14 @@ impl Layout {
         part: Part,
         text: String,
         conf: Option<&str>,
-    ) -> Vec<(Part, Script)> {
+    ) -> Vec<Section> {
+        let whole = |part, text: String, shift| {
+            vec![Section {
+                part,
+                script: Script::new(text),
+                shift,
+            }]
+        };
         match (self, part) {
             (Self::Dbmate, Part::Whole) => dbmate_sections(&text),
             (Self::Flyway, part) => {
@@ -132,15 +148,14 @@ impl Layout {
                         })
                 });
                 let marked = alone && !text.starts_with(NO_TRANSACTION);
-                let text = if marked {
-                    format!("{NO_TRANSACTION}\n{text}")
+                if marked {
+                    whole(part, format!("{NO_TRANSACTION}\n{text}"), -1)
                 } else {
-                    text
-                };
-                vec![(part, Script::new(text))]
+                    whole(part, text, 0)
+                }
             }
-            (_, Part::Down) => vec![(Part::Down, Script::new(text))],
-            _ => vec![(Part::Up, Script::new(text))],
+            (_, Part::Down) => whole(Part::Down, text, 0),
+            _ => whole(Part::Up, text, 0),
         }
     }
 
@@ -195,10 +210,10 @@ fn dbmate_section(header: &str, script: &Script) -> String {
     format!("{header}{option}\n{body}")
 }
 
-/// Each section's header line becomes a comment of ours, so that the lines of the first one keep their numbers.
-fn dbmate_sections(text: &str) -> Vec<(Part, Script)> {
-    let mut sections: Vec<(Part, String)> = Vec::new();
-    for line in text.split_inclusive('\n') {
+/// Each section's header line becomes a comment of ours, so that lines stay as far apart as they are.
+fn dbmate_sections(text: &str) -> Vec<Section> {
+    let mut sections: Vec<(Part, String, isize)> = Vec::new();
+    for (before, line) in (0..).zip(text.split_inclusive('\n')) {
         let part = if line.starts_with(DBMATE_UP) {
             Some(Part::Up)
         } else if line.starts_with(DBMATE_DOWN) {
@@ -214,15 +229,19 @@ fn dbmate_sections(text: &str) -> Vec<(Part, Script)> {
                 } else {
                     String::from("--\n")
                 };
-                sections.push((part, header));
+                sections.push((part, header, before));
             }
-            (None, Some((_, text))) => text.push_str(line),
+            (None, Some((_, text, _))) => text.push_str(line),
             // dbmate passes over what stands before the first header.
             (None, None) => {}
         }
     }
     sections
         .into_iter()
-        .map(|(part, text)| (part, Script::new(text)))
+        .map(|(part, text, shift)| Section {
+            part,
+            script: Script::new(text),
+            shift,
+        })
         .collect()
 }

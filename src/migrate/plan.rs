@@ -142,7 +142,10 @@ fn up(entry: &Entry, resumed: bool) -> Result<Task, Vec<Problem>> {
     let migration = &entry.migration;
     let mut problems = Vec::new();
     let statements = check::statements(&entry.up_file, &migration.up).unwrap_or_else(|more| {
-        problems.extend(more);
+        problems.extend(more.into_iter().map(|problem| Problem {
+            line: problem.line.map(|line| entry.up_line(line)),
+            ..problem
+        }));
         Vec::new()
     });
     // A rollback at three in the morning is no time to find out.

@@ -1,4 +1,6 @@
-use super::{Activity, Checkpoints, Gap, Holder, Load, Name, Sessions, Tax};
+use super::{
+    Activity, Buckets, Checkpoints, Domain, Gap, Holder, Load, Name, Sequence, Sessions, Tax,
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,12 @@ pub struct Catalog {
     /// Tables that each publication sends, by its name, those of `FOR ALL TABLES` and of whole schemas too.
     #[serde(default)]
     pub publications: BTreeMap<String, Vec<Name>>,
+    /// Domains by type, as `format_type` prints it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub domains: BTreeMap<String, Domain>,
+    /// `None` where there are none, or they could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<Buckets>,
     /// What could not be read.
     pub gaps: Vec<Gap>,
 }
@@ -214,6 +222,9 @@ pub struct Column {
     pub default: Option<String>,
     pub generated: bool,
     pub identity: bool,
+    /// The sequence that its default draws from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<Sequence>,
     /// Whether the default btree `=` of the type is leakproof; `None` where the type has none.
     pub equality_leakproof: Option<bool>,
     /// Whether the default btree `<` of the type is leakproof; `None` where the type has none.

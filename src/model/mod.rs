@@ -2,6 +2,7 @@
 
 mod catalog;
 mod change;
+mod evaluated;
 mod finding;
 mod health;
 mod migration;
@@ -18,6 +19,7 @@ mod workload;
 
 pub use catalog::*;
 pub use change::*;
+pub use evaluated::*;
 pub use finding::*;
 pub use health::*;
 pub use migration::*;

@@ -1,10 +1,39 @@
 use serde::{Deserialize, Serialize};
 
+/// How many executions are sent at once, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Demand {
+    /// Connections of each side; each runs one execution at a time.
+    pub clients: usize,
+    /// Executions a second that are sent whether or not the earlier ones have ended; `None`: each client sends its next one
+    /// when its last one has ended.
+    pub rate: Option<f64>,
+    /// Whether caches are emptied before each execution.
+    pub cold: bool,
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self {
+            clients: 1,
+            rate: None,
+            cold: false,
+        }
+    }
+}
+
 /// What one query did on one side of a benchmark.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
-    /// Every latency in nanoseconds, in the order they were taken.
+    /// What the server had to do at the same time.
+    #[serde(default)]
+    pub demand: Demand,
+    /// Every latency in nanoseconds, in the order they were taken; at a fixed rate, from when the execution was to start.
     pub latencies_ns: Vec<u64>,
+    /// At a fixed rate, how much of each latency the statement itself took; else empty.
+    #[serde(default)]
+    pub service_ns: Vec<u64>,
     /// How much of each of them other processes had, while the backend or the client stood ready to run; empty or 0 where
     /// that is not known.
     #[serde(default)]

@@ -3,7 +3,7 @@
 use super::lab::Lab;
 use super::policies::{Rewritable, touched};
 use super::select::Chosen;
-use super::timing::{Timings, is_faster, score, slower};
+use super::timing::{Timings, is_faster, is_slower, score, slower};
 use crate::model::{Catalog, Change, Gap, IndexSpec, Name, Query};
 use crate::sql::access::deleted_from;
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,6 +162,19 @@ impl<'a> Trial<'a> {
         })
     }
 
+    /// Whether a change has to come back, `without` being the times since it is gone: a query that it `helped` lost that, or
+    /// one is slower now than before any change.
+    fn misses(&self, ids: &BTreeSet<String>, without: &Timings, helped: bool) -> bool {
+        ids.iter().any(|id| {
+            let (Some(with), Some(without)) = (self.after.get(id), without.get(id)) else {
+                return false;
+            };
+            let before = self.before.get(id);
+            let broken = before.is_some_and(|b| is_slower(b, without) && !is_slower(b, with));
+            broken || helped && is_faster(without, with)
+        })
+    }
+
     async fn retime<L: Lab>(
         &self,
         lab: &mut L,
@@ -283,6 +296,8 @@ async fn repair_indexes<L: Lab>(
         if !affected.contains(id) {
             continue;
         }
+        // Both sides are timed now: the machine may have changed its pace since.
+        trial.after = trial.retime(lab, &affected, draws).await?;
         lab.make(&Change::DropIndex(index.spec.clone())).await?;
         let now = trial.retime(lab, &affected, draws).await?;
         if is_better(trial, &affected, &now) {
@@ -350,22 +365,17 @@ async fn prune_indexes<L: Lab>(
     let mut pending = std::mem::take(&mut trial.indexes);
     pending.sort_by_key(|i| (std::cmp::Reverse(i.spec.keys.len()), i.spec.name.clone()));
     for index in pending {
-        let users: BTreeSet<String> = index.costs.keys().cloned().collect();
         if trial.unseen.contains(&index.spec.name) {
             trial.indexes.push(index);
             continue;
         }
+        let mut users: BTreeSet<String> = index.costs.keys().cloned().collect();
+        let helped = trial.helps_any(&users);
+        users.extend(trial.readers(&index.spec.table));
+        trial.after = trial.retime(lab, &users, draws).await?;
         lab.make(&Change::DropIndex(index.spec.clone())).await?;
         let without = trial.retime(lab, &users, draws).await?;
-        let missed = trial.helps_any(&users)
-            && users.iter().any(|id| {
-                trial
-                    .after
-                    .get(id)
-                    .zip(without.get(id))
-                    .is_some_and(|(with, without)| is_faster(without, with))
-            });
-        if missed {
+        if trial.misses(&users, &without, helped) {
             lab.make(&Change::CreateIndex(index.spec.clone())).await?;
             trial.indexes.push(index);
         } else {

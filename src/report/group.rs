@@ -18,9 +18,28 @@ pub(super) struct Alike<'a> {
     pub(super) findings: Vec<&'a Finding>,
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
     pub(super) fn count(&self) -> usize {
         self.alike.iter().map(|a| a.findings.len()).sum()
+    }
+
+    /// The first `most` findings, those on the largest tables before the others, and how many are left.
+    pub(super) fn worst(&self, most: usize) -> (Vec<Alike<'a>>, usize) {
+        let rows = |f: &&Finding| f.evidence.get("rows").and_then(serde_json::Value::as_f64);
+        let largest =
+            |alike: &Alike<'_>| alike.findings.iter().filter_map(rows).fold(0.0, f64::max);
+        let mut order: Vec<&Alike<'a>> = self.alike.iter().collect();
+        order.sort_by(|a, b| largest(b).total_cmp(&largest(a)));
+        let mut room = most;
+        let mut shown = Vec::new();
+        for alike in order {
+            let findings: Vec<_> = alike.findings.iter().copied().take(room).collect();
+            room -= findings.len();
+            if !findings.is_empty() {
+                shown.push(Alike { findings, ..*alike });
+            }
+        }
+        (shown, self.count().saturating_sub(most))
     }
 }
 

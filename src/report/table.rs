@@ -28,8 +28,15 @@ fn render(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> 
 }
 
 fn lines(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    for group in groups(report) {
-        render_group(&group, style, out)?;
+    let groups = groups(report);
+    // Of one rule alone everything is shown: that is how one asks for the rest.
+    let most = if groups.len() > 1 && report.command == "audit" {
+        AT_A_GLANCE
+    } else {
+        usize::MAX
+    };
+    for group in &groups {
+        render_group(group, most, style, out)?;
     }
     for excused in excused(report) {
         render_excused(&excused, style, out)?;
@@ -67,6 +74,9 @@ fn lines(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
 
 /// Where the words of a finding begin.
 const INDENT: usize = 9;
+/// Nobody reads more findings of one rule on a terminal; where it is only a few more, they are shown.
+const AT_A_GLANCE: usize = 8;
+const A_FEW: usize = 2;
 
 fn tone_of(severity: Severity) -> Tone {
     match severity {
@@ -77,7 +87,12 @@ fn tone_of(severity: Severity) -> Tone {
 }
 
 /// One line for the rule, then the objects; what several of them have in common is said once.
-fn render_group(group: &Group<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+fn render_group(
+    group: &Group<'_>,
+    most: usize,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let label = format!("{:<INDENT$}", group.severity.label());
     let number = match group.count() {
         1 => String::new(),
@@ -91,9 +106,18 @@ fn render_group(group: &Group<'_>, style: Style, out: &mut dyn Write) -> io::Res
         paint(&number, Tone::Dim, false, style)
     )?;
     indented(summary(group.rule), INDENT, Tone::Dim, style, out)?;
-    for alike in &group.alike {
+    if group.count() <= most.saturating_add(A_FEW) {
+        for alike in &group.alike {
+            render_alike(alike, style, out)?;
+        }
+        return writeln!(out);
+    }
+    let (shown, left) = group.worst(most);
+    for alike in &shown {
         render_alike(alike, style, out)?;
     }
+    let more = format!("and {left} more: dbtune audit --only {}", group.rule);
+    indented(&more, INDENT, Tone::Dim, style, out)?;
     writeln!(out)
 }
 

@@ -1,7 +1,7 @@
 use super::resolution::{Caller, Failure, Reach, Trouble};
 use super::sink::Found;
 use super::{Category, Facts, Sink, rule};
-use crate::model::{Function, Name, ObjectKind, Severity, Table};
+use crate::model::{Catalog, Function, Name, ObjectKind, Severity, Table};
 use crate::sql::quote;
 use crate::sql::touches::Touches;
 use crate::sql::tree::check_condition;
@@ -13,7 +13,8 @@ rule! {
     /// the role at work cannot reach: a function that is in none of the schemas of the body's own search path (an
     /// extension's, often), that was dropped, that the role may not execute, or whose schema it has no USAGE on. Bodies in
     /// SQL and PL/pgSQL are followed, security-definer ones as their owner. Also a default, generated column or check
-    /// constraint that itself calls a function which a role with INSERT may not execute.
+    /// constraint, of the table or of a column's domain, that itself calls a function which a role with INSERT may not
+    /// execute, and a default that draws from a sequence which it may not use, as `serial` makes one.
     ///
     /// ## Why it matters
     /// Bodies are resolved when they run, not when they are made: the statement of that role fails, with "function does
@@ -66,6 +67,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         if table.extension.is_none() {
             walk.triggers(name, table);
             walk.expressions(name, table, sink);
+            sequences(facts, name, table, sink);
         }
     }
     let by_oid: BTreeMap<u32, &Function> =
@@ -151,7 +153,23 @@ impl<'a> Walk<'_, 'a> {
             let events: &[&str] = &["INSERT", "UPDATE"];
             Some(("constraint", constraint, ObjectKind::Table, events, touches))
         });
-        for (what, part, kind, events, touches) in of_columns.chain(of_constraints) {
+        let of_domains = table.columns.iter().flat_map(|column| {
+            let checks = domain_checks(self.facts.catalog, &column.type_name);
+            checks.into_iter().filter_map(move |text| {
+                let condition = check_condition(text)?;
+                let touches = Touches::of_query(&format!("select {condition}"))?;
+                let events: &[&str] = &["INSERT", "UPDATE"];
+                Some((
+                    "domain of column",
+                    &column.name,
+                    ObjectKind::Column,
+                    events,
+                    touches,
+                ))
+            })
+        });
+        let all = of_columns.chain(of_constraints).chain(of_domains);
+        for (what, part, kind, events, touches) in all {
             let roles = holders(table, events);
             for (schema, called) in &touches.calls {
                 // Stored expressions name what is not built in with its schema.
@@ -169,6 +187,65 @@ impl<'a> Walk<'_, 'a> {
                 }
             }
         }
+    }
+}
+
+/// The CHECK constraints of a domain and of those that it is over.
+fn domain_checks<'c>(catalog: &'c Catalog, type_name: &str) -> Vec<&'c str> {
+    let mut found = Vec::new();
+    let mut next = catalog.domains.get(type_name);
+    while let Some(domain) = next {
+        let checks = domain.checks.values().map(String::as_str);
+        // Without a dot it names nothing but what is built in.
+        found.extend(checks.filter(|c| c.contains('.')));
+        next = domain.base.as_ref().and_then(|b| catalog.domains.get(b));
+    }
+    found
+}
+
+/// Defaults that draw from a sequence which a role with INSERT may not use.
+fn sequences(facts: &Facts<'_>, name: &Name, table: &Table, sink: &mut Sink<'_>) {
+    for column in &table.columns {
+        let Some(sequence) = &column.sequence else {
+            continue;
+        };
+        let draws = column.default.as_ref().is_some_and(|text| {
+            let touches = Touches::of_query(&format!("select {text}"));
+            touches.is_some_and(|t| t.calls.iter().any(|(_, f)| f == "nextval"))
+        });
+        let may = |role: &&str| {
+            facts.acts_as(role, &sequence.owner)
+                || sequence
+                    .users
+                    .iter()
+                    .any(|granted| granted == "public" || facts.acts_as(role, granted))
+        };
+        let mut denied = holders(table, &["INSERT"]);
+        denied.retain(|role| !may(role));
+        if !draws || denied.is_empty() {
+            continue;
+        }
+        sink.report(
+            Found::new(
+                Severity::Error,
+                ObjectKind::Column,
+                name,
+                Some(&column.name),
+                format!(
+                    "default of column {} draws from {}, which {} may not use: an INSERT that leaves it out fails with 42501",
+                    column.name,
+                    sequence.name,
+                    denied.join(", ")
+                ),
+            )
+            .evidence("sequence", sequence.name.to_string())
+            .evidence("roles", denied.clone())
+            .fix(format!(
+                "grant usage on sequence {} to {};",
+                quote::name(&sequence.name),
+                grantees(denied.iter().copied())
+            )),
+        );
     }
 }
 

@@ -1,15 +1,18 @@
 use super::sink::{Found, count};
-use super::{Category, FEW_ROWS, Facts, PolicyFacts, Sink, by_rows, rule};
-use crate::model::{Command, Name, ObjectKind, Severity};
-use crate::sql::inline;
-use crate::sql::qual::{Frequency, Qual};
-use std::collections::BTreeSet;
+use super::{Category, FEW_ROWS, Facts, PolicyFacts, Sink, by_rows, rule, tested};
+use crate::model::{Command, Function, Name, ObjectKind, Severity};
+use crate::sql::qual::{Call, Frequency, Qual};
+use crate::sql::touches::Touches;
+use crate::sql::{access, inline};
+use std::collections::{BTreeMap, BTreeSet};
 
 rule! {
     /// ## What it finds
-    /// A policy whose sub-select reads a table that has policies of its own, which run sub-selects or functions for its
-    /// rows in turn. The chain is followed for each role, and named with its depth. Inner policies that an index answers,
-    /// or that few rows are put to, are left out.
+    /// A policy whose sub-select, or a function that it calls, reads a table that has policies of its own, which run
+    /// sub-selects or functions for its rows in turn. The chain is followed for each role, through bodies in SQL and
+    /// PL/pgSQL too, and named with its depth; a security-definer function reads as its owner, so it ends the chain where
+    /// the inner policies do not apply to that role. Inner policies that an index answers, or that few rows are put to,
+    /// are left out.
     ///
     /// ## Why it matters
     /// The server adds the inner table's policies to the sub-select, and the policies of the tables that those read:
@@ -64,26 +67,44 @@ const DEEPEST: usize = 8;
 /// One inner table on the way, with its policies that cost something.
 struct Step<'f> {
     table: &'f Name,
+    /// The function that reads it.
+    through: Option<&'f Name>,
     policies: Vec<&'f str>,
     work: BTreeSet<String>,
 }
 
+/// A table that a policy reads by a sub-select or a function, for one role.
+struct Read<'f> {
+    table: &'f Name,
+    through: Option<&'f Name>,
+    role: &'f str,
+    /// Rows of it that are looked at in one statement.
+    rows: f64,
+}
+
+/// Tables that a function's body reads; whether an index finds the rows it wants.
+type Bodies<'f> = BTreeMap<u32, Vec<(&'f Name, bool)>>;
+
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
+    let mut bodies = Bodies::new();
     for policy in facts.policies.iter().filter(|p| p.table.rls_enabled) {
         let Some(qual) = policy.using.as_ref().filter(|_| policy.reads()) else {
             continue;
         };
-        if qual.scopes.len() < 2 || policy.table.row_estimate() < FEW_ROWS {
+        let calls = qual.calls.iter().any(|c| !c.schema.is_empty());
+        if qual.scopes.len() < 2 && !calls || policy.table.row_estimate() < FEW_ROWS {
             continue;
         }
-        let roles = facts.roles_of(policy);
-        let chains = roles.into_iter().map(|role| {
+        let mut chains = Vec::new();
+        for role in facts.roles_of(policy) {
             let mut chain = Vec::new();
-            let rows = follow(facts, policy, qual, role, &mut chain);
-            (role, rows, chain)
-        });
+            let rows = follow(facts, &mut bodies, (policy, qual), role, &mut chain);
+            chains.push((role, rows, chain));
+        }
         // One finding a policy: for the role that pays most.
-        let worst = chains.filter(|(_, rows, chain)| !chain.is_empty() && *rows >= FEW_ROWS);
+        let worst = chains
+            .into_iter()
+            .filter(|(_, rows, chain)| !chain.is_empty() && *rows >= FEW_ROWS);
         if let Some((role, rows, chain)) =
             worst.max_by(|a, b| a.2.len().cmp(&b.2.len()).then(a.1.total_cmp(&b.1)))
         {
@@ -95,49 +116,130 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
 /// Puts the inner tables with costly policies into `chain`, depth first; returns the most rows put to one of them.
 fn follow<'f>(
     facts: &'f Facts<'_>,
-    outer: &PolicyFacts<'_>,
-    qual: &Qual,
-    role: &str,
+    bodies: &mut Bodies<'f>,
+    (outer, qual): (&'f PolicyFacts<'_>, &'f Qual),
+    role: &'f str,
     chain: &mut Vec<Step<'f>>,
 ) -> f64 {
     let mut most: f64 = 0.0;
-    for (number, scope) in qual.scopes.iter().enumerate().skip(1) {
-        for inner in scope.relations.iter().filter_map(|r| r.table.as_ref()) {
-            let known = facts.catalog.tables.get_key_value(inner);
-            let Some((name, table)) = known.filter(|(_, t)| t.rls_enabled) else {
-                continue;
-            };
-            let cycle = name == outer.name || chain.iter().any(|step| step.table == name);
-            if cycle || chain.len() >= DEEPEST || !facts.meets_policies(role, table) {
-                continue;
-            }
-            let applying = facts.policies_of(name).iter().filter(|p| {
-                p.policy.command.covers(Command::Select) && facts.catalog.applies_to(p.policy, role)
-            });
-            let costly: Vec<_> = applying
-                .filter_map(|p| Some((p, work(facts, p)?)))
-                .collect();
-            if costly.is_empty() {
-                continue;
-            }
-            let rows = judged(facts, outer, qual, number, table.row_estimate());
-            if rows < FEW_ROWS {
-                continue;
-            }
-            most = most.max(rows);
-            chain.push(Step {
-                table: name,
-                policies: costly.iter().map(|(p, _)| p.policy.name.as_str()).collect(),
-                work: costly.iter().flat_map(|(_, work)| work.clone()).collect(),
-            });
-            for (policy, _) in costly {
-                if let Some(inner) = &policy.using {
-                    most = most.max(follow(facts, policy, inner, role, chain));
-                }
+    for read in reads(facts, bodies, (outer, qual), role) {
+        let Some(table) = facts.catalog.table(read.table).filter(|t| t.rls_enabled) else {
+            continue;
+        };
+        let cycle = read.table == outer.name || chain.iter().any(|step| step.table == read.table);
+        if cycle
+            || chain.len() >= DEEPEST
+            || read.rows < FEW_ROWS
+            || !facts.meets_policies(read.role, table)
+        {
+            continue;
+        }
+        let applying = facts.policies_of(read.table).iter().filter(|p| {
+            p.policy.command.covers(Command::Select)
+                && facts.catalog.applies_to(p.policy, read.role)
+        });
+        let costly: Vec<_> = applying
+            .filter_map(|p| Some((p, work(facts, p)?)))
+            .collect();
+        if costly.is_empty() {
+            continue;
+        }
+        most = most.max(read.rows);
+        chain.push(Step {
+            table: read.table,
+            through: read.through,
+            policies: costly.iter().map(|(p, _)| p.policy.name.as_str()).collect(),
+            work: costly.iter().flat_map(|(_, work)| work.clone()).collect(),
+        });
+        for (policy, _) in costly {
+            if let Some(inner) = &policy.using {
+                most = most.max(follow(facts, bodies, (policy, inner), read.role, chain));
             }
         }
     }
     most
+}
+
+/// Every table that a policy's sub-selects and functions read.
+fn reads<'f>(
+    facts: &'f Facts<'_>,
+    bodies: &mut Bodies<'f>,
+    (outer, qual): (&'f PolicyFacts<'_>, &'f Qual),
+    role: &'f str,
+) -> Vec<Read<'f>> {
+    let mut found = Vec::new();
+    for (number, scope) in qual.scopes.iter().enumerate().skip(1) {
+        for inner in scope.relations.iter().filter_map(|r| r.table.as_ref()) {
+            if let Some((name, table)) = facts.catalog.tables.get_key_value(inner) {
+                found.push(Read {
+                    table: name,
+                    through: None,
+                    role,
+                    rows: judged(facts, outer, qual, number, table.row_estimate()),
+                });
+            }
+        }
+    }
+    for call in qual.calls.iter().filter(|c| !c.schema.is_empty()) {
+        // Of several that fit, it is not certain which one is called.
+        let &[function] = facts.functions(call).as_slice() else {
+            continue;
+        };
+        let role = if function.security_definer {
+            function.owner.as_str()
+        } else {
+            role
+        };
+        let calls = calls(facts, outer, qual, call);
+        let tables = bodies
+            .entry(function.oid)
+            .or_insert_with(|| read_by(facts, function));
+        found.extend(tables.iter().map(|(table, looked_up)| {
+            let all = facts.catalog.table(table).map_or(0.0, |t| t.row_estimate());
+            Read {
+                table,
+                through: Some(&function.name),
+                role,
+                rows: calls * if *looked_up { 1.0 } else { all },
+            }
+        }));
+    }
+    found
+}
+
+/// How often a statement on the outer table calls it.
+fn calls(facts: &Facts<'_>, outer: &PolicyFacts<'_>, qual: &Qual, call: &Call) -> f64 {
+    facts.rows_per_statement(outer, qual, call).max(1.0)
+}
+
+fn read_by<'f>(facts: &'f Facts<'_>, function: &Function) -> Vec<(&'f Name, bool)> {
+    let Some(touches) = Touches::of_function(function) else {
+        return Vec::new();
+    };
+    let queries = touches.queries.iter();
+    let accesses: Vec<_> = queries
+        .filter_map(|q| access::of_statement(q, facts.catalog).ok())
+        .flatten()
+        .collect();
+    let names: BTreeSet<&Name> = tested::named(facts, function, &touches)
+        .into_iter()
+        .collect();
+    let looked_up = |name: &Name| {
+        let mut all = accesses.iter().filter(|a| a.table == *name).peekable();
+        all.peek().is_some()
+            && all.all(|a| {
+                let mut columns = a.equals.iter().chain(&a.joins);
+                columns.any(|c| has_index(facts, name, c))
+            })
+    };
+    names.into_iter().map(|n| (n, looked_up(n))).collect()
+}
+
+fn has_index(facts: &Facts<'_>, name: &Name, column: &str) -> bool {
+    let indexes = facts.catalog.table(name).map_or(&[][..], |t| &t.indexes);
+    indexes
+        .iter()
+        .any(|i| i.predicate.is_none() && super::facts::leads(i, column))
 }
 
 /// Rows of the inner table that its policies are put to in one statement on the outer table.
@@ -197,10 +299,13 @@ fn report(
         .iter()
         .map(|step| {
             let work = step.work.iter().cloned().collect::<Vec<_>>().join(", ");
-            format!("{} ({}: {work})", step.table, step.policies.join(", "))
+            let through = step.through.map_or_else(String::new, |f| format!("{f}() → "));
+            format!("{through}{} ({}: {work})", step.table, step.policies.join(", "))
         })
         .collect();
     let tables: Vec<String> = chain.iter().map(|s| s.table.to_string()).collect();
+    let functions = chain.iter().filter_map(|s| Some(s.through?.to_string()));
+    let functions: Vec<String> = functions.collect();
     sink.report(
         Found::new(
             by_rows(rows).min(Severity::Warning),
@@ -215,6 +320,7 @@ fn report(
         )
         .evidence("depth", chain.len())
         .evidence("tables", tables)
+        .evidence("functions", functions)
         .evidence("rows", rows)
         .evidence("role", role)
         .advice(

@@ -49,7 +49,7 @@ struct Bare {
 }
 
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
-    let mut bodies = BTreeMap::new();
+    let mut known = BTreeMap::new();
     for policy in &facts.policies {
         let mut bare: BTreeMap<String, Bare> = BTreeMap::new();
         for (clause, qual) in policy.quals() {
@@ -73,7 +73,7 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         }
         bare.retain(|_, found| found.rows >= FEW_ROWS);
         if !bare.is_empty() {
-            let json = parses_json(facts, policy, &mut bodies);
+            let json = parses_json(facts, policy, &mut known);
             report(policy, &bare, json, sink);
         }
     }
@@ -111,29 +111,27 @@ fn spell(call: &Call) -> String {
     }
 }
 
-/// Whether the claims are parsed as JSON in a bare call, or in the policy itself outside of sub-selects.
-fn parses_json(
-    facts: &Facts<'_>,
-    policy: &PolicyFacts<'_>,
-    bodies: &mut BTreeMap<u32, bool>,
+/// Whether the claims are parsed as JSON in a bare call, or in the policy itself outside of sub-selects. `known` keeps the
+/// answer for each text: many tables have the same policy.
+fn parses_json<'a>(
+    facts: &Facts<'a>,
+    policy: &PolicyFacts<'a>,
+    known: &mut BTreeMap<&'a str, bool>,
 ) -> bool {
-    let texts = [&policy.policy.using, &policy.policy.check];
-    let own = texts
-        .into_iter()
-        .flatten()
-        .any(|text| inline::parses_json(text));
-    let mut called = || {
-        policy.quals().any(|(_, qual)| {
-            let bare = qual.calls.iter().filter(|call| is_bare(facts, qual, call));
-            bare.flat_map(|call| facts.functions(call))
-                .filter(|f| f.language == "sql")
-                .any(|f| {
-                    let known = bodies.entry(f.oid);
-                    *known.or_insert_with(|| inline::parses_json(&f.body))
-                })
-        })
-    };
-    own || called()
+    let own = [&policy.policy.using, &policy.policy.check];
+    let own = own.into_iter().flatten().map(String::as_str);
+    let called = policy.quals().flat_map(|(_, qual)| {
+        let bare = qual.calls.iter().filter(|call| is_bare(facts, qual, call));
+        bare.flat_map(|call| facts.functions(call))
+            .filter(|f| f.language == "sql")
+            .map(|f| f.body.as_str())
+    });
+    let mut texts = own.chain(called);
+    texts.any(|text| {
+        *known
+            .entry(text)
+            .or_insert_with(|| inline::parses_json(text))
+    })
 }
 
 fn report(

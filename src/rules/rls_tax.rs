@@ -52,13 +52,21 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for tax in &facts.catalog.taxes {
         by_table.entry(&tax.table).or_default().push(tax);
     }
+    let mut found = false;
     for (name, taxes) in by_table {
         let worst = taxes.iter().max_by(|a, b| a.cost.total_cmp(&b.cost));
         let Some(worst) = worst else { continue };
         let extra = worst.cost - worst.cost_without;
         if extra >= WORTH_A_WORD && worst.cost >= 2.0 * worst.cost_without {
             report(facts, name, worst, &taxes, sink);
+            found = true;
         }
+    }
+    if found {
+        sink.gap(
+            "the costs are reckoned without claims: how many rows a user sees, and what that costs, is the planner's guess",
+            Some("dbtune propose, which plans each query of a workload as a persona with its claims".to_owned()),
+        );
     }
 }
 

@@ -37,9 +37,14 @@ pub(super) fn run(facts: &Facts<'_>, rules: &[&'static Rule]) -> Outcome {
         }
         work();
     });
-    let mut all = Outcome::default();
-    for slot in outcomes {
-        let (findings, gaps) = slot.into_inner().unwrap_or_default();
+    let outcomes: Vec<Outcome> = outcomes
+        .into_iter()
+        .map(|slot| slot.into_inner().unwrap_or_default())
+        .collect();
+    // There may be a hundred thousand: room for them is made once.
+    let number = outcomes.iter().map(|(findings, _)| findings.len()).sum();
+    let mut all = (Vec::with_capacity(number), Vec::new());
+    for (findings, gaps) in outcomes {
         all.0.extend(findings);
         all.1.extend(gaps);
     }

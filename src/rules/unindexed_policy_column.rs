@@ -63,15 +63,14 @@ fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
 /// An index serves those that want its first columns only, too.
 fn longest(wanted: Wanted<'_>) -> Wanted<'_> {
     let mut kept = Wanted::new();
-    // In this order a prefix comes before what it begins, so it is looked up from the end.
-    for ((name, columns), policies) in wanted.into_iter().rev() {
-        let longer = kept
-            .iter_mut()
-            .find(|((n, c), _): &(&(&Name, Vec<String>), _)| *n == name && c.starts_with(&columns));
-        match longer {
-            Some((_, known)) => known.extend(policies),
-            None => {
-                kept.insert((name, columns), policies);
+    // A prefix comes right before what it begins, so what is looked at from the end need only be compared with the next.
+    for (key, policies) in wanted.into_iter().rev() {
+        match kept.first_entry() {
+            Some(mut next) if next.key().0 == key.0 && next.key().1.starts_with(&key.1) => {
+                next.get_mut().extend(policies);
+            }
+            _ => {
+                kept.insert(key, policies);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod clause;
+mod compact;
 mod parts;
 mod walk;
 
@@ -222,7 +223,9 @@ impl Qual {
             alias: table.name.clone(),
             table: Some(table.clone()),
         };
-        walk::analyse(&parsed.node, Arc::clone(&parsed.expr), row, catalog)
+        let mut qual = walk::analyse(&parsed.node, Arc::clone(&parsed.expr), row, catalog)?;
+        compact::compact(&mut qual);
+        Ok(qual)
     }
 
     /// The policy's own condition.

@@ -17,6 +17,8 @@ pub struct Touches {
     pub read: BTreeSet<(String, String)>,
     pub written: BTreeSet<(String, String)>,
     pub calls: BTreeSet<(String, String)>,
+    /// The statements; expressions of a body as `select …`.
+    pub queries: Vec<String>,
     /// Asks who is there without a call: `current_user` and the like.
     pub names_user: bool,
     /// Has a condition.
@@ -61,6 +63,7 @@ impl Touches {
             .extend(parsed.dml_tables().iter().map(|n| split(n)));
         self.calls
             .extend(parsed.functions().iter().map(|n| split(n)));
+        self.queries.push(text.to_owned());
         for token in pg_query::scan(text).map_or_else(|_| Vec::new(), |s| s.tokens) {
             match token.token() {
                 Token::CurrentUser | Token::SessionUser | Token::CurrentRole => {

@@ -133,6 +133,44 @@ fn other_layouts_and_a_bootstrap() {
 }
 
 #[test]
+fn lines_are_those_of_the_file_whatever_stands_before_the_script() {
+    let table = "create table t (a int);\n\ncreate policy p on t using (a > 0);\n";
+    for (layout, name, text, line) in [
+        (
+            "dbmate",
+            "1_first.sql",
+            format!("-- What it is for.\n\n-- migrate:up\n{table}-- migrate:down\ndrop table t;\n"),
+            4,
+        ),
+        (
+            "dbmate",
+            "1_first.sql",
+            format!("-- migrate:down\ndrop table t;\n-- migrate:up transaction:false\n{table}"),
+            4,
+        ),
+        ("flyway", "V1__first.sql", table.to_owned(), 1),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &format!("m/{name}"), &text);
+        if layout == "flyway" {
+            let conf = format!("m/{name}.conf");
+            write(folder.path(), &conf, "executeInTransaction=false\n");
+        }
+        let ran = audit(folder.path(), layout);
+        assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+        let file = format!("m/{name}");
+        let expected = [(file.as_str(), line)];
+        assert_eq!(origin(&ran.json(), "policies-without-rls"), expected);
+
+        let broken = text.replace("create policy", "create polizy");
+        write(folder.path(), &format!("m/{name}"), &broken);
+        let ran = audit(folder.path(), layout);
+        let place = format!("m/{name}:{}: ", line + 2);
+        assert!(ran.err.contains(&place), "{layout}: {}", ran.err);
+    }
+}
+
+#[test]
 fn what_fails_is_named_with_its_line() {
     for (text, line, words) in [
         (

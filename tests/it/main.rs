@@ -15,6 +15,8 @@ mod audit_ground;
 mod audit_health;
 mod audit_hostile;
 mod audit_migrations;
+mod audit_nested;
+mod audit_platform;
 mod audit_policies;
 mod audit_replica;
 mod audit_roles;

@@ -108,13 +108,16 @@ struct Script {
 fn read(entry: &Entry) -> Result<Script, Failure> {
     let fail = |line: usize, message: &str| Failure {
         code: CANNOT,
-        message: format!("{}:{line}: {message}", entry.up_file),
+        message: format!("{}:{}: {message}", entry.up_file, entry.up_line(line)),
     };
     let script = &entry.migration.up;
-    let statements = script::parse(&script.sql).map_err(|p| fail(p.line, &p.message))?;
+    let mut statements = script::parse(&script.sql).map_err(|p| fail(p.line, &p.message))?;
     if let Some(copy) = statements.iter().find(|s| s.kind == Kind::NeedsInput) {
         let message = "COPY from the client: a migration has no rows to send";
         return Err(fail(copy.line, message));
+    }
+    for statement in &mut statements {
+        statement.line = entry.up_line(statement.line);
     }
     let alone = |s: &Statement| s.kind == Kind::TransactionControl || s.kind.needs_no_transaction();
     Ok(Script {

@@ -4,8 +4,8 @@ use super::Plan;
 use super::judging::{description, name_sides};
 use super::sides::{Found, Side};
 use crate::bench::{
-    Asked, Baseline, Difference, Effort, Environment, Measured, Recordings, environment,
-    measure_one, measure_pair, paired, recordings,
+    Asked, Baseline, Difference, Effort, Environment, Measured, Pace, Recordings, environment,
+    measure_one_under, measure_pair_under, other_load, paired, recordings, tell_load,
 };
 use crate::cli::paired::{Copied, Wanted, interruptible, on_clones};
 use crate::cli::{CANNOT, Failure};
@@ -26,6 +26,8 @@ struct Outcome {
     measured: Vec<Measured>,
     gaps: Vec<Gap>,
     effort: Effort,
+    /// Of each side that was measured at a fixed rate.
+    paces: Vec<Pace>,
     /// How many queries and personas the workload has.
     extent: (usize, usize),
 }
@@ -38,6 +40,7 @@ impl Plan<'_> {
         folder: &Folder,
     ) -> anyhow::Result<Report> {
         // First, so that sides that cannot be compared cost nothing.
+        self.same_demand([&before.side, &after.side])?;
         let looking = self.difference(&before.side, &after.side);
         let difference = interruptible(self.interrupt.clone(), looking).await?;
         let source = self.context.target()?;
@@ -51,6 +54,7 @@ impl Plan<'_> {
             let [before, after] = found.each_ref().map(|f| live(&f.side, &mut copies));
             let outcome = self.measured([&before, &after], &found).await?;
             let mut report = self.judged(outcome.measured, outcome.effort.gate);
+            tell_load(&mut report, self.demand, &outcome.paces);
             report.gaps.extend(outcome.gaps);
             report.blocks.push(Block::Text(self.how(outcome.extent)));
             let clones = [&before, &after].map(|l| l.as_ref().and_then(|l| l.copied));
@@ -72,29 +76,32 @@ impl Plan<'_> {
     ) -> anyhow::Result<Outcome> {
         if let [Some(before), Some(after)] = live {
             let workload = self.draw(before.target).await?;
-            let effort = self.effort(&workload);
+            let effort = self.effort(workload.queries.len(), 2);
             let mut task = self.context.progress.start("bench", 0);
             let mut note = |at, total, text: &str| task.advance(at, total, text);
-            let sides = (before.target, after.target);
-            let measured = measure_pair(sides.0, sides.1, &workload, effort, &mut note).await;
+            let (before, after) = (before.target, after.target);
+            let done =
+                measure_pair_under(before, after, &workload, effort, self.demand, &mut note).await;
+            let (measured, paces) = done.map_err(lost)?;
             return Ok(Outcome {
-                measured: measured.map_err(lost)?,
+                measured,
                 gaps: Vec::new(),
                 effort,
+                paces,
                 extent: (workload.queries.len(), workload.personas.len()),
             });
         }
-        let (asked, now, effort, extent) =
+        let (asked, now, paces, extent) =
             if let Some(one) = live.iter().find_map(|live| live.as_ref()) {
-                let (workload, now, effort) = self.one(one.target).await?;
+                let (workload, now, paces) = self.one(one.target).await?;
                 let extent = (workload.queries.len(), workload.personas.len());
-                (asked(&workload), now, effort, extent)
+                (asked(&workload), now, paces, extent)
             } else {
                 let asked = self.asked();
-                let effort = self.effort_for(asked.len());
                 let extent = (asked.len(), self.file.personas.len());
-                (asked, Recordings::new(), effort, extent)
+                (asked, Recordings::new(), Vec::new(), extent)
             };
+        let effort = self.effort(asked.len(), 1);
         let [before, after] = found.each_ref().map(|f| match &f.side {
             Side::Recorded(_, baseline) => &baseline.queries,
             _ => &now,
@@ -104,18 +111,20 @@ impl Plan<'_> {
             measured,
             gaps,
             effort,
+            paces,
             extent,
         })
     }
 
-    async fn one(&self, target: &Target) -> anyhow::Result<(Workload, Recordings, Effort)> {
+    async fn one(&self, target: &Target) -> anyhow::Result<(Workload, Recordings, Vec<Pace>)> {
         let workload = self.draw(target).await?;
-        let effort = self.effort(&workload);
+        let effort = self.effort(workload.queries.len(), 1);
         let mut task = self.context.progress.start("bench", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
-        let samples = measure_one(target, &workload, effort, &mut note).await;
-        let now = recordings(&workload, samples.map_err(lost)?);
-        Ok((workload, now, effort))
+        let done = measure_one_under(target, &workload, effort, self.demand, &mut note).await;
+        let (samples, paces) = done.map_err(lost)?;
+        let now = recordings(&workload, samples);
+        Ok((workload, now, paces))
     }
 
     /// Measures one side and writes it to `path`.
@@ -141,7 +150,7 @@ impl Plan<'_> {
         on_clones(self.context, interrupt, &source, clones, async |copies| {
             let copied = copies.first();
             let target = copied.map_or(&source, |c| &c.target);
-            let (workload, queries, _) = self.one(target).await?;
+            let (workload, queries, paces) = self.one(target).await?;
             let what = description(&found, copied);
             let baseline = Baseline::new(chrono::Utc::now(), what.clone(), environment, queries);
             let text = serde_json::to_string(&baseline)?;
@@ -154,10 +163,33 @@ impl Plan<'_> {
             report.data = serde_json::json!({
                 "baseline": path, "side": what, "environment": baseline.environment,
             });
+            tell_load(&mut report, self.demand, &paces);
             report.next = Some(format!("dbtune bench --after --baseline {shown}"));
             Ok(report)
         })
         .await
+    }
+
+    /// What was recorded under one load says nothing of another.
+    fn same_demand(&self, sides: [&Side; 2]) -> anyhow::Result<()> {
+        let recorded = sides.into_iter().filter_map(|side| match side {
+            Side::Recorded(file, baseline) => Some((file, baseline)),
+            _ => None,
+        });
+        for (file, baseline) in recorded {
+            if let Some(why) = other_load(baseline, self.demand) {
+                let message = format!(
+                    "{}: {why}; give both sides the same --clients and --rate, or record again: dbtune bench --before -o FILE",
+                    file.display()
+                );
+                return Err(Failure {
+                    code: CANNOT,
+                    message,
+                }
+                .into());
+            }
+        }
+        Ok(())
     }
 
     /// Two clones of one database are alike but for their migrations; anything else is looked at.

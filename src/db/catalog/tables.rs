@@ -2,8 +2,8 @@ use super::Reader;
 use super::decode::{get, letter, unsigned};
 use crate::db::Result;
 use crate::model::{
-    Activity, Catalog, Column, ColumnStats, Command, ForeignKey, Gap, Index, IndexKey, Name,
-    Policy, Table, TableKind,
+    Activity, Catalog, Column, ColumnStats, Command, ForeignKey, Gap, Name, Policy, Table,
+    TableKind,
 };
 use std::collections::BTreeMap;
 use tokio_postgres::Row;
@@ -33,7 +33,7 @@ impl Reader<'_> {
         Ok(names)
     }
 
-    /// What belongs to tables: one query a kind of part.
+    /// What belongs to tables, indexes apart: one query a kind of part.
     pub(super) async fn read_parts(&self, catalog: &mut Catalog, names: &Names) -> Result<()> {
         let mut each = Parts { catalog, names };
         let sql = include_str!("../queries/columns.sql");
@@ -73,39 +73,6 @@ impl Reader<'_> {
         let sql = include_str!("../queries/published.sql");
         for row in self.rows("read publications", sql).await? {
             each.put(&row, |table| table.published = true)?;
-        }
-        let sql = include_str!("../queries/indexes.sql");
-        let rows = self.rows("read indexes", sql).await?;
-        let indexes = rows.iter().map(index).collect::<Result<Vec<_>>>()?;
-        let by_oid: Names = indexes.iter().map(|i| (i.oid, i.name.clone())).collect();
-        for (row, mut index) in rows.iter().zip(indexes) {
-            if let Some(parent) = get::<Option<u32>>(row, "parent")? {
-                index.partition_of = by_oid.get(&parent).cloned();
-            }
-            let (hit, read): (i64, i64) = (get(row, "hit")?, get(row, "read")?);
-            each.put(row, |table| {
-                table.activity.idx_scans += index.scans;
-                table.activity.index_hit += hit;
-                table.activity.index_read += read;
-                table.indexes.push(index);
-            })?;
-        }
-        let sql = include_str!("../queries/leaks.sql");
-        for row in self.rows("read which operators leak", sql).await? {
-            let oid: u32 = get(&row, "index_oid")?;
-            let keys: Vec<String> = get(&row, "operators")?;
-            let words = |key: &String| {
-                key.split(' ')
-                    .filter(|w| !w.is_empty())
-                    .map(str::to_owned)
-                    .collect()
-            };
-            let leaks = keys.iter().map(words).collect();
-            each.put(&row, |table| {
-                if let Some(index) = table.indexes.iter_mut().find(|i| i.oid == oid) {
-                    index.leaks = leaks;
-                }
-            })?;
         }
         Ok(())
     }
@@ -226,6 +193,7 @@ fn column(row: &Row) -> Result<Column> {
         default: get(row, "default")?,
         generated: get(row, "generated")?,
         identity: get(row, "identity")?,
+        sequence: None,
         equality_leakproof: get(row, "equality")?,
         ordering_leakproof: get(row, "ordering")?,
         stats: None,
@@ -261,60 +229,6 @@ fn foreign_key(row: &Row) -> Result<ForeignKey> {
         on_update: letter(row, "on_update")?,
         enforced: get(row, "enforced")?,
     })
-}
-
-fn index(row: &Row) -> Result<Index> {
-    Ok(Index {
-        name: Name::new(get::<&str>(row, "schema")?, get::<&str>(row, "name")?),
-        oid: get(row, "index_oid")?,
-        method: get(row, "method")?,
-        unique: get(row, "unique")?,
-        primary: get(row, "primary")?,
-        valid: get(row, "valid")?,
-        ready: get(row, "ready")?,
-        live: get(row, "live")?,
-        building: get(row, "building")?,
-        constraint: get(row, "constraint")?,
-        exclusion: get(row, "exclusion")?,
-        replica_identity: get(row, "replica_identity")?,
-        clustered: get(row, "clustered")?,
-        keys: index_keys(row)?,
-        include: get(row, "include")?,
-        predicate: get(row, "predicate")?,
-        definition: get(row, "definition")?,
-        bytes: unsigned(row, "bytes")?,
-        scans: get(row, "scans")?,
-        last_scan: get(row, "last_scan")?,
-        partition_of: None,
-        nulls_not_distinct: get(row, "nulls_not_distinct")?,
-        leaks: Vec::new(),
-    })
-}
-
-fn index_keys(row: &Row) -> Result<Vec<IndexKey>> {
-    let columns: Vec<Option<String>> = get(row, "columns")?;
-    let expressions: Vec<Option<String>> = get(row, "expressions")?;
-    let opclasses: Vec<Option<String>> = get(row, "opclasses")?;
-    let collations: Vec<Option<String>> = get(row, "collations")?;
-    let options: Vec<i32> = get(row, "options")?;
-    let parts = columns
-        .into_iter()
-        .zip(expressions)
-        .zip(opclasses.into_iter().zip(collations))
-        .zip(options);
-    Ok(parts
-        .map(|(((column, expression), (opclass, collation)), option)| {
-            IndexKey {
-                column,
-                expression,
-                opclass,
-                collation,
-                // INDOPTION_DESC and INDOPTION_NULLS_FIRST of PostgreSQL's pg_index.
-                descending: option & 1 != 0,
-                nulls_first: option & 2 != 0,
-            }
-        })
-        .collect())
 }
 
 /// A partitioned table holds no rows itself.

@@ -145,8 +145,9 @@ pub(in crate::sql) fn plpgsql_tree(function: &Function) -> Option<serde_json::Va
         })
         .collect();
     let create = format!(
-        "create function f({}) returns {} language plpgsql as {}",
+        "create function f({}) returns {}{} language plpgsql as {}",
         parameters.join(", "),
+        if function.returns_set { "setof " } else { "" },
         function.returns,
         quote::literal(&function.body)
     );

@@ -1,0 +1,147 @@
+//! One connection of a side, and one execution on it.
+
+use super::processor::Queue;
+use crate::db::{Execution, Limits, Prepared, Result, Session, Target, Way, draw_of};
+use crate::model::Query;
+use std::time::{Duration, Instant};
+
+/// A connection with the statements it has parsed.
+pub(super) struct Client {
+    session: Session,
+    queue: Option<Queue>,
+    /// By query.
+    prepared: Vec<Option<Prepared>>,
+}
+
+/// One execution that was timed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timed {
+    /// Which execution of the query this is: the draw it takes, counted on and on.
+    pub(super) number: usize,
+    /// `None` where the statement timeout ended it.
+    pub(super) done: Option<Done>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Done {
+    pub(super) execution: Execution,
+    /// When its last row was there.
+    pub(super) ended: Instant,
+    /// BEGIN, limits, claims and role.
+    pub(super) setup: Duration,
+    /// What other processes had of it.
+    pub(super) taken: Duration,
+}
+
+impl Client {
+    /// `alone` is whether nothing else of this run uses the machine at the same time: otherwise what the backend waits for
+    /// is the load itself, and not somebody else's.
+    pub(super) async fn connect(
+        target: &Target,
+        way: Way,
+        queries: usize,
+        alone: bool,
+    ) -> Result<Self> {
+        let session = Session::connect(target, "bench").await?.in_the_way(way);
+        let queue = if alone {
+            queue(&session, target).await?
+        } else {
+            None
+        };
+        Ok(Self {
+            session,
+            queue,
+            prepared: std::iter::repeat_with(|| None).take(queries).collect(),
+        })
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The processors' counters, where they are read.
+    pub(super) fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
+    }
+
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.prepared.get(at).is_some_and(Option::is_some)
+    }
+
+    /// Parses a query inside a transaction of its persona.
+    pub(super) async fn parse(&mut self, at: usize, query: &Query, limits: Limits) -> Result<()> {
+        let (prepared, _) = self
+            .within(query, limits, self.session.prepare_query(query))
+            .await?;
+        if let Some(slot) = self.prepared.get_mut(at) {
+            *slot = Some(prepared);
+        }
+        Ok(())
+    }
+
+    /// One execution in a transaction of its own; nothing where the query was never parsed.
+    pub(super) async fn execute(
+        &self,
+        at: usize,
+        query: &Query,
+        number: usize,
+        limits: Limits,
+    ) -> Result<Option<Timed>> {
+        let Some(Some(prepared)) = self.prepared.get(at) else {
+            return Ok(None);
+        };
+        let first_time = number < query.draws.len();
+        let run = async {
+            let begun = self.queue.as_ref().and_then(Queue::read);
+            let values = draw_of(query, number);
+            let execution = self
+                .session
+                .run_query(query, prepared, values, first_time)
+                .await?;
+            let ended = Instant::now();
+            let read = self.queue.as_ref().and_then(Queue::read);
+            let taken = begun.zip(read).map(|(b, e)| b.taken(e, execution.elapsed));
+            Ok((execution, ended, taken.unwrap_or_default()))
+        };
+        let done = match self.within(query, limits, run).await {
+            Ok(((execution, ended, taken), setup)) => Some(Done {
+                execution,
+                ended,
+                setup,
+                taken,
+            }),
+            Err(error) if error.is(CUT_OFF) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Timed { number, done }))
+    }
+
+    /// `work` inside the query's own transaction, rolled back whatever happens; and what opening it took.
+    pub(super) async fn within<T>(
+        &self,
+        query: &Query,
+        limits: Limits,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Duration)> {
+        let start = Instant::now();
+        self.session.begin_query(query, limits).await?;
+        let setup = start.elapsed();
+        let outcome = work.await;
+        let ended = self.session.end().await;
+        outcome.and_then(|value| ended.map(|()| (value, setup)))
+    }
+}
+
+async fn queue(session: &Session, target: &Target) -> Result<Option<Queue>> {
+    let pid = session
+        .texts(
+            "ask a backend for its number",
+            "select pg_backend_pid()::text",
+        )
+        .await?;
+    let pid = pid.concat().parse().ok();
+    Ok(pid.and_then(|pid| Queue::of(target, pid)))
+}
+
+/// SQLSTATE of a statement ended by `statement_timeout`.
+pub(super) const CUT_OFF: &str = "57014";
