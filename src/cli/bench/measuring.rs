@@ -218,7 +218,7 @@ impl Plan<'_> {
         unread.dedup();
         let unknown = (!unread.is_empty()).then(|| Gap {
             what: format!("the data of {}", unread.join(", ")),
-            why: "policies hide rows from the role that dbtune connects as, or it took too long: whether both sides hold \
+            why: "policies hide rows from the role that dbtune connects as, or there are too many: whether both sides hold \
                   the same is not known"
                 .to_owned(),
             remedy: Some("connect as the tables' owner, or give more --timeout".to_owned()),
