@@ -12,13 +12,14 @@ set -eu
 # step: What the pull request starts from
 base=${BASE_REF:+origin/$BASE_REF}
 mkdir -p base
-git archive "${base:-HEAD}" "$MIGRATIONS" | tar -x -C base
+git archive "${base:-HEAD~1}" "$MIGRATIONS" | tar -x -C base
 "$DBTUNE" --db "$DATABASE_URL" apply --migrations "base/$MIGRATIONS"
 psql "$DATABASE_URL" --quiet --set ON_ERROR_STOP=1 --file "$SEED"
 
 # step: Benchmark before and after
+base=${BASE_REF:+origin/$BASE_REF}
 code=0
-"$DBTUNE" --db "$DATABASE_URL" --format markdown bench --before --after --workload "$WORKLOAD" \
-  --migrations "$MIGRATIONS" --duration "$DURATION" -o bench.html > bench.md || code=$?
+"$DBTUNE" --db "$DATABASE_URL" --format markdown bench --before "${base:-HEAD~1}" --after HEAD --gate \
+  --workload "$WORKLOAD" --migrations "$MIGRATIONS" --duration "$DURATION" -o bench.html > bench.md || code=$?
 cat bench.md >> "${GITHUB_STEP_SUMMARY:-/dev/stdout}"
 exit "$code"

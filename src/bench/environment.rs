@@ -18,7 +18,7 @@ pub struct Environment {
     pub settings: BTreeMap<String, String>,
     /// Each table that could be read.
     pub tables: BTreeMap<String, Table>,
-    /// Tables with rows that this role does not see, or that took too long to read.
+    /// Tables with rows that this role does not see, or that are too large to be read.
     pub unread: Vec<String>,
     pub statement_timeout_ms: u64,
 }
@@ -48,7 +48,8 @@ pub enum Reached {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    pub rows: u64,
+    /// Unless there are too many to count them.
+    pub rows: Option<u64>,
     /// By column, of the rows with the first and the last keys; of all rows where there is no key and the table is small.
     pub columns: BTreeMap<String, String>,
 }
@@ -72,7 +73,7 @@ const SETTINGS: &str = "select name || '=' || current_setting(name) from pg_sett
     order by 1";
 
 /// Ledgers of migration tools: they say what was done to the database, and are not its data.
-const TABLES: &str = "select jsonb_build_object('name', format('%I.%I', n.nspname, c.relname), 'small', pg_table_size(c.oid) < 8388608,
+const TABLES: &str = "select jsonb_build_object('name', format('%I.%I', n.nspname, c.relname), 'bytes', pg_table_size(c.oid),
       'hidden', row_security_active(c.oid) or not has_table_privilege(c.oid, 'select'),
       'columns', (select coalesce(jsonb_agg(quote_ident(a.attname) order by a.attname), '[]') from pg_attribute a
         join pg_type t on t.oid = a.atttypid
@@ -90,6 +91,10 @@ const TABLES: &str = "select jsonb_build_object('name', format('%I.%I', n.nspnam
 
 /// Rows at each end of a key that stand for all: reading the content of a large table to compare it is too dear.
 const ENDS: u32 = 500;
+/// A table of no more bytes is read whole where it has no key.
+const SMALL: u64 = 8 << 20;
+/// The rows of a table of no more bytes are counted.
+const COUNTABLE: u64 = 1 << 30;
 
 /// Looks at the server and the data of `target`, in read-only transactions.
 pub async fn environment(target: &Target, limits: Limits) -> Result<Environment> {
@@ -154,7 +159,7 @@ async fn cluster(session: &Session) -> Result<Option<String>> {
 #[derive(Deserialize)]
 struct Shape {
     name: String,
-    small: bool,
+    bytes: u64,
     hidden: bool,
     /// Quoted, in the order of their names.
     columns: Vec<String>,
@@ -162,11 +167,17 @@ struct Shape {
     key: Vec<String>,
 }
 
-/// `None` where reading it took too long.
+/// `None` where nothing is known of it, because it is too large or reading it took too long.
 async fn content(session: &Session, shape: &Shape, limits: Limits) -> Result<Option<Table>> {
     let Shape { name, .. } = shape;
-    let counted = shape.columns.is_empty() || shape.key.is_empty() && !shape.small;
-    let (rows, columns) = if counted {
+    let small = shape.bytes <= SMALL;
+    let count = if shape.bytes <= COUNTABLE {
+        format!("(select count(*)::text from {name})")
+    } else {
+        "null::text".to_owned()
+    };
+    let unread = shape.columns.is_empty() || shape.key.is_empty() && !small;
+    let (rows, columns) = if unread {
         (String::from("(select) s"), &[][..])
     } else if shape.key.is_empty() {
         (name.clone(), shape.columns.as_slice())
@@ -187,7 +198,7 @@ async fn content(session: &Session, shape: &Shape, limits: Limits) -> Result<Opt
         )
     });
     let sql = format!(
-        "select to_json(array[(select count(*)::text from {name}){}])::text from {rows}",
+        "select to_json(array[{count}{}])::text from {rows}",
         sums.collect::<String>()
     );
     session.begin_reading(limits).await?;
@@ -204,16 +215,14 @@ async fn content(session: &Session, shape: &Shape, limits: Limits) -> Result<Opt
         Err(error) if error.is("57014") || error.is("55P03") => return Ok(None),
         other => other?.concat(),
     };
-    let values: Vec<String> =
+    let values: Vec<Option<String>> =
         serde_json::from_str(&found).map_err(|e| Error::new(DOING, e.to_string()))?;
     let mut values = values.into_iter();
-    Ok(Some(Table {
-        rows: values
-            .next()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or_default(),
-        columns: columns.iter().cloned().zip(values).collect(),
-    }))
+    let table = Table {
+        rows: values.next().flatten().and_then(|n| n.parse().ok()),
+        columns: columns.iter().cloned().zip(values.flatten()).collect(),
+    };
+    Ok((table != Table::default()).then_some(table))
 }
 
 impl Environment {
@@ -270,8 +279,9 @@ impl Environment {
                 }
                 return Some(format!("{name} is there before and not after"));
             };
-            if before.rows != after.rows {
-                let (b, a) = (before.rows, after.rows);
+            if let (Some(b), Some(a)) = (before.rows, after.rows)
+                && b != a
+            {
                 return Some(format!("{name} has {b} rows before and {a} after"));
             }
             let mut both = before
@@ -300,7 +310,7 @@ mod tests {
     fn environment() -> Environment {
         let columns = [("id", "1"), ("body", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         let table = Table {
-            rows: 3,
+            rows: Some(3),
             columns: columns.into(),
         };
         Environment {
@@ -328,7 +338,7 @@ mod tests {
             words.contains("public.notes") && words.contains("body"),
             "{words}"
         );
-        after.tables.get_mut("public.notes").unwrap().rows = 2;
+        after.tables.get_mut("public.notes").unwrap().rows = Some(2);
         let words = before.difference(&after).data.unwrap();
         assert!(words.contains("3 rows before and 2 after"), "{words}");
         after.tables.remove("public.notes");

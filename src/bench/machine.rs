@@ -77,7 +77,8 @@ impl fmt::Display for Machine {
 /// Sixteen hexadecimal digits that stand for `parts`.
 pub(super) fn digest(parts: &[&str]) -> String {
     let sum = checksum(&parts.join("\0"));
-    sum.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    let digits: Vec<String> = sum.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    digits.concat()
 }
 
 /// The value of the first `key : value` line.

@@ -200,13 +200,13 @@ async fn asked_for(args: &Args, finder: &Finder<'_>) -> anyhow::Result<(Found, O
     };
     let before = match (&args.before, &args.baseline) {
         (Some(Some(text)), _) => Some(finder.find(text).await?),
-        (None, Some(file)) => Some(finder.recorded(file)?),
+        (None, Some(file)) => Some(sides::recorded(file)?),
         (Some(None), _) => None,
         (None, None) => bail!(
             "name what to compare with: dbtune bench --after --baseline FILE (or measure both: --before --after)"
         ),
     };
-    let recorded = |found: &Found| matches!(found.side, Side::Recorded(..));
+    let is_recorded = |found: &Found| matches!(found.side, Side::Recorded(..));
     let after = match &args.after {
         None => {
             let before = before.map_or_else(|| finder.itself(), Ok)?;
@@ -214,12 +214,12 @@ async fn asked_for(args: &Args, finder: &Finder<'_>) -> anyhow::Result<(Found, O
         }
         Some(Some(text)) => later.find(text).await?,
         // A baseline is recorded of the database itself, and so is what it is compared with.
-        Some(None) if before.as_ref().is_some_and(recorded) => later.itself()?,
+        Some(None) if before.as_ref().is_some_and(is_recorded) => later.itself()?,
         Some(None) => later.pending()?,
     };
     let before = match before {
         Some(before) => before,
-        None if recorded(&after) => finder.itself()?,
+        None if is_recorded(&after) => finder.itself()?,
         None => finder.unchanged(),
     };
     Ok((before, Some(after)))

@@ -4,7 +4,7 @@ use super::migrating::{self, Teller};
 use super::{Context, Failure, code_for};
 use crate::bench::{Clones, settle};
 use crate::db::Target;
-use crate::migrate::{Folder, Goal, Interrupt, Options, Reached, Stop, reach};
+use crate::migrate::{Folder, Goal, Interrupt, Options, Reached, Reason, Stop, reach};
 use std::path::Path;
 
 /// A clone to be made.
@@ -146,12 +146,24 @@ async fn bring(
                 next: None,
                 ..stop
             };
-            let part = wanted.part;
-            anyhow::bail!("could not bring the clone \"{part}\" to its migrations: {stop}")
+            let (part, hint) = (wanted.part, hint(&stop.reason));
+            anyhow::bail!("could not bring the clone \"{part}\" to its migrations: {stop}{hint}")
         }
     };
     if wanted.goal != Goal::Unchanged {
         settle(target).await?;
     }
     Ok(reached)
+}
+
+/// What helps where something is there that a migration makes.
+fn hint(reason: &Reason) -> &'static str {
+    const THERE: [&str; 5] = ["42P07", "42P06", "42710", "42701", "42723"];
+    match reason {
+        Reason::Failed { error, .. } if THERE.iter().any(|state| error.is(state)) => {
+            "\n  It is there already: the ledger (_sqlx_migrations) does not say that this migration was applied. Was the database \
+             made by other means than `dbtune apply` or sqlx?"
+        }
+        _ => "",
+    }
 }

@@ -12,8 +12,12 @@ const KEEPER: &str = "keeps the clone";
 /// How long sessions that are just closing may take to go away.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const DISK_FULL: &str = "53100";
-/// How long a server may take to come back, or to stop what it was told to stop.
-const RECOVERY: Duration = Duration::from_secs(5);
+/// SQLSTATE of a server that is starting or recovering.
+const STARTING: &str = "57P03";
+/// How long a server may take to recover.
+const RECOVERY: Duration = Duration::from_mins(1);
+/// How long a server may take to begin with that, and a backend to stop what it was told to stop.
+const MOMENT: Duration = Duration::from_secs(5);
 /// Advisory lock of the maintenance database: shared while a clone has no keeper yet, exclusive while leftovers are dropped.
 const LOCK: i64 = 0x6462_7475_6e65;
 
@@ -107,26 +111,14 @@ pub async fn clone_database(maintenance: &Session, source: &str, name: &str) -> 
 /// Ends the session `maker`, which was making clones, and drops those of `names` that are there: what is left of a run that
 /// was cut short, or whose server went down and is back. Waits a moment for such a server.
 pub async fn remove_clones(source: &Target, names: &[String], maker: i32) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + RECOVERY;
-    let maintenance = loop {
-        match maintenance(source).await {
-            Ok(session) => break session,
-            Err(error) if tokio::time::Instant::now() >= deadline => {
-                return Err(error.advise(format!(
-                    "The next run drops what is left here, or do it yourself: drop database if exists {} with (force);",
-                    names.join(", ")
-                )));
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    };
+    let maintenance = back_again(source, names).await?;
     let doing = "end the making of a clone";
     let sql = format!(
         "select pg_terminate_backend(pid)::text from pg_stat_activity
-         where pid = {maker} and usename = current_user and datname = current_database()"
+         where pid = {maker} and usename = current_user and application_name like '% maintenance'"
     );
     // It is in the middle of a file, perhaps of a large one.
-    let deadline = tokio::time::Instant::now() + RECOVERY;
+    let deadline = tokio::time::Instant::now() + MOMENT;
     while !maintenance.texts(doing, &sql).await?.is_empty()
         && tokio::time::Instant::now() < deadline
     {
@@ -156,12 +148,14 @@ async fn create(maintenance: &Session, source: &str, name: &str) -> Result<Clone
             ),
         )
         .await
-        .map_err(|e| match e.is(DISK_FULL) {
-            true => e.advise(
+        .map_err(|e| {
+            if !e.is(DISK_FULL) {
+                return e;
+            }
+            e.advise(
                 "A clone takes as much room as the database, and before against after takes two: free so much where the \
                  database is, or measure databases that are there already (--before URL --after URL, or a baseline file).",
-            ),
-            false => e,
+            )
         })?;
     let target = maintenance.target().with_dbname(name);
     let made = async {
@@ -209,6 +203,30 @@ async fn drop_unused(maintenance: &Session) -> Result<Vec<String>> {
         removed.push(name);
     }
     Ok(removed)
+}
+
+/// A session, as soon as the server takes one: at once, or when it has recovered.
+async fn back_again(source: &Target, names: &[String]) -> Result<Session> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let error = match maintenance(source).await {
+            Ok(session) => return Ok(session),
+            Err(error) => error,
+        };
+        let recovers = error.is(STARTING);
+        let patience = if recovers { RECOVERY } else { MOMENT };
+        if begun.elapsed() >= patience {
+            let drops = names
+                .iter()
+                .map(|name| format!("drop database if exists {} with (force);", ident(name)));
+            let drops: Vec<String> = drops.collect();
+            return Err(error.advise(format!(
+                "The next run drops what is left here, or do it yourself: {}",
+                drops.join(" ")
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn lock(maintenance: &Session, function: &str) -> Result<bool> {

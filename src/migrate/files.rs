@@ -86,7 +86,7 @@ impl Folder {
 
     /// With the migrations of `other` whose versions are not in it.
     #[must_use]
-    pub fn with(mut self, other: &Self) -> Self {
+    pub(super) fn with(mut self, other: &Self) -> Self {
         let more = other.entries.iter();
         let more: Vec<Entry> = more
             .filter(|e| self.get(e.migration.version).is_none())

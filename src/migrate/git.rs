@@ -148,7 +148,8 @@ impl Commit {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let wanted: String = blobs.iter().map(|(hash, _)| format!("{hash}\n")).collect();
+        let hashes: Vec<&str> = blobs.iter().map(|(hash, _)| hash.as_str()).collect();
+        let wanted = hashes.join("\n") + "\n";
         let mut input = child.stdin.take();
         let writing = async move {
             if let Some(input) = &mut input {

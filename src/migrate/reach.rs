@@ -123,9 +123,11 @@ fn way(folder: &Folder, ledger: &Ledger, goal: Goal) -> Way {
                 .iter()
                 .any(|v| *v > version)
                 .then(|| from(version.saturating_add(1))),
+            // On a copy nobody is surprised by what is applied late, or was applied from elsewhere.
             forward: (version != 0 && !versions.contains(&version)).then_some(Forward {
                 to: Some(version),
-                ..Forward::default()
+                ignore_missing: true,
+                out_of_order: true,
             }),
         },
         Goal::Exactly => {
@@ -174,7 +176,8 @@ mod tests {
     fn a_version_is_reached_from_both_sides() {
         let to = |version| Forward {
             to: Some(version),
-            ..Forward::default()
+            ignore_missing: true,
+            out_of_order: true,
         };
         let all = [1, 2, 3, 4];
         assert_eq!(found(&all, &[1], Goal::Version(3)), (None, Some(to(3))));

@@ -487,6 +487,22 @@ async fn what_cannot_be_a_side_is_refused() {
         }
         assert!(!err.contains("hush"), "{arguments:?}: {err}");
     }
+    // What is there although the ledger does not know it.
+    db.client()
+        .await
+        .batch_execute("alter table items add color text")
+        .await
+        .unwrap();
+    let (code, _, err) = project.dbtune(&url, &["bench", "--before", "0", "--after"]);
+    assert!(
+        code == 2 && err.contains("42701") && err.contains("ledger"),
+        "{err}"
+    );
+    db.client()
+        .await
+        .batch_execute("alter table items drop color")
+        .await
+        .unwrap();
     // A migration without a way back, which the side needs.
     project.remove("migrations/20250202000003_no_idx.down.sql");
     let (code, _, err) = project.dbtune(&url, &["apply"]);

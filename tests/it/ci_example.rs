@@ -77,7 +77,7 @@ queries:
   - { name: mine, personas: [seven], sql: select count(*) from notes, slo_ms: 2000 }
 ";
 
-/// A clone whose last commit is what the pull request starts from, with one more migration.
+/// A clone of a pull request's branch: one commit with one more migration than `origin/main` has.
 fn clone(change: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
@@ -92,33 +92,27 @@ fn clone(change: &str) -> tempfile::TempDir {
         "insert into notes select i, i % 50, repeat('x', 200) from generate_series(1, 20000) i;\n",
     );
     write("benchmarks/workload.yaml", WORKLOAD);
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["add", "."],
-        &[
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@localhost",
-            "commit",
-            "--quiet",
-            "-m",
-            "base",
-        ],
-    ] {
+    let git = |arguments: &[&str]| {
         let status = Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@localhost"])
             .args(arguments)
             .current_dir(folder.path())
             .status()
             .unwrap();
         assert!(status.success(), "git {arguments:?}");
-    }
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "base"]);
+    git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
     write("migrations/2_change.up.sql", change);
     write("migrations/2_change.down.sql", "select 1;\n");
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "change"]);
     folder
 }
 
-async fn run(label: &str, change: &str) -> (i32, String, tempfile::TempDir) {
+async fn run(label: &str, change: &str, base: &str) -> (i32, String, tempfile::TempDir) {
     let db = server::fresh(label).await;
     let binaries = server::binaries(&db.client().await).await;
     let folder = clone(change);
@@ -131,6 +125,7 @@ async fn run(label: &str, change: &str) -> (i32, String, tempfile::TempDir) {
         .env("DBTUNE", env!("CARGO_BIN_EXE_dbtune"))
         .env("PATH", std::env::join_paths(path).unwrap())
         .env("DURATION", "2s")
+        .env("BASE_REF", base)
         .env("GITHUB_STEP_SUMMARY", folder.path().join("summary.md"))
         .output()
         .unwrap();
@@ -148,19 +143,23 @@ async fn the_steps_pass_a_harmless_change_and_stop_a_bad_one() {
         eprintln!("SKIPPED: the steps of docs/ci.md need git");
         return;
     }
-    let (code, text, folder) = run("ci_good", "comment on table notes is 'harmless';\n").await;
+    let (code, text, folder) =
+        run("ci_good", "comment on table notes is 'harmless';\n", "main").await;
     let summary = std::fs::read_to_string(folder.path().join("summary.md")).unwrap();
     // 3 where this machine is too busy to tell.
     assert!(code == 0 || code == 3, "{code}: {text}\n{summary}");
     assert!(
-        summary.starts_with("## dbtune bench") && summary.contains("mine@seven"),
+        summary.starts_with("## dbtune bench")
+            && summary.contains("mine@seven")
+            && summary.contains("before: git origin/main (")
+            && summary.contains("after: git HEAD ("),
         "{summary}"
     );
     assert!(folder.path().join("bench.html").exists());
     assert!(text.contains("::notice title=dbtune audit::"), "{text}");
 
     let bad = "drop index notes_owner_idx;\nalter policy own on notes using (owner = (select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::int) and pg_sleep(0.0002)::text = '');\n";
-    let (code, text, folder) = run("ci_bad", bad).await;
+    let (code, text, folder) = run("ci_bad", bad, "").await;
     assert_eq!(code, 1, "{text}");
     let summary = std::fs::read_to_string(folder.path().join("summary.md")).unwrap_or_default();
     let table = summary.split("<details>").next().unwrap();

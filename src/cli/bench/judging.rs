@@ -40,42 +40,6 @@ impl Plan<'_> {
         report
     }
 
-    /// Puts what the sides are, and what differs about them, before everything else.
-    pub(super) fn name_sides(
-        &self,
-        report: &mut Report,
-        found: &[Found; 2],
-        copied: [Option<&Copied>; 2],
-        warnings: &[String],
-    ) {
-        let mut head = Vec::new();
-        let mut sides = serde_json::Map::new();
-        for ((part, found), copied) in ["before", "after"].into_iter().zip(found).zip(copied) {
-            let words = description(found, copied);
-            head.push(Block::Text(format!("{part}: {words}")));
-            let reached = copied.map(|c| &c.reached);
-            let side = serde_json::json!({
-                "kind": found.kind,
-                "what": found.what,
-                "newest": reached.and_then(|r| r.newest.as_ref()),
-                "applied": reached.map(|r| &r.applied),
-                "taken_back": reached.map(|r| &r.taken_back),
-            });
-            sides.insert(part.to_owned(), side);
-        }
-        let warned = warnings.iter().map(|w| {
-            Block::Text(format!(
-                "Warning: the sides differ in more than the change. {w}"
-            ))
-        });
-        head.extend(warned);
-        report.blocks.splice(0..0, head);
-        if let Some(data) = report.data.as_object_mut() {
-            data.insert("sides".to_owned(), sides.into());
-            data.insert("warnings".to_owned(), serde_json::json!(warnings));
-        }
-    }
-
     /// What the workload file says of its queries, where no database is there to draw from.
     pub(super) fn asked(&self) -> Vec<Asked> {
         let configured = &self.settings.gate;
@@ -108,6 +72,41 @@ impl Plan<'_> {
         format!(
             "{queries} queries as {personas} personas, each in a transaction of its own, rolled back.\n{gate}."
         )
+    }
+}
+
+/// Puts what the sides are, and what differs about them, before everything else.
+pub(super) fn name_sides(
+    report: &mut Report,
+    found: &[Found; 2],
+    copied: [Option<&Copied>; 2],
+    warnings: &[String],
+) {
+    let mut head = Vec::new();
+    let mut sides = serde_json::Map::new();
+    for ((part, found), copied) in ["before", "after"].into_iter().zip(found).zip(copied) {
+        let words = description(found, copied);
+        head.push(Block::Text(format!("{part}: {words}")));
+        let reached = copied.map(|c| &c.reached);
+        let side = serde_json::json!({
+            "kind": found.kind,
+            "what": found.what,
+            "newest": reached.and_then(|r| r.newest.as_ref()),
+            "applied": reached.map(|r| &r.applied),
+            "taken_back": reached.map(|r| &r.taken_back),
+        });
+        sides.insert(part.to_owned(), side);
+    }
+    let warned = warnings.iter().map(|w| {
+        Block::Text(format!(
+            "Warning: the sides differ in more than the change. {w}"
+        ))
+    });
+    head.extend(warned);
+    report.blocks.splice(0..0, head);
+    if let Some(data) = report.data.as_object_mut() {
+        data.insert("sides".to_owned(), sides.into());
+        data.insert("warnings".to_owned(), serde_json::json!(warnings));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Two sides are measured and compared, or one is recorded.
 
 use super::Plan;
+use super::judging::{description, name_sides};
 use super::sides::{Found, Side};
 use crate::bench::{
     Asked, Baseline, Difference, Effort, Environment, Measured, Pace, Recordings, environment,
@@ -56,9 +57,12 @@ impl Plan<'_> {
             tell_load(&mut report, self.demand, &outcome.paces);
             report.gaps.extend(outcome.gaps);
             report.blocks.push(Block::Text(self.how(outcome.extent)));
-            let copied = [&before, &after].map(|l| l.as_ref().and_then(|l| l.copied));
-            self.name_sides(&mut report, &found, copied, &difference.warnings);
-            report.gaps.extend(alike(&before, &after, &found));
+            let clones = [&before, &after].map(|l| l.as_ref().and_then(|l| l.copied));
+            name_sides(&mut report, &found, clones, &difference.warnings);
+            let both = before.as_ref().zip(after.as_ref());
+            report
+                .gaps
+                .extend(both.and_then(|(b, a)| alike(b, a, &found)));
             report.gaps.extend(difference.unknown);
             Ok(report)
         })
@@ -87,19 +91,16 @@ impl Plan<'_> {
                 extent: (workload.queries.len(), workload.personas.len()),
             });
         }
-        let one = live.iter().find_map(|l| l.as_ref());
-        let (asked, now, paces, extent) = match one {
-            Some(one) => {
+        let (asked, now, paces, extent) =
+            if let Some(one) = live.iter().find_map(|live| live.as_ref()) {
                 let (workload, now, paces) = self.one(one.target).await?;
                 let extent = (workload.queries.len(), workload.personas.len());
                 (asked(&workload), now, paces, extent)
-            }
-            None => {
+            } else {
                 let asked = self.asked();
                 let extent = (asked.len(), self.file.personas.len());
                 (asked, Recordings::new(), Vec::new(), extent)
-            }
-        };
+            };
         let effort = self.effort(asked.len(), 1);
         let [before, after] = found.each_ref().map(|f| match &f.side {
             Side::Recorded(_, baseline) => &baseline.queries,
@@ -150,7 +151,7 @@ impl Plan<'_> {
             let copied = copies.first();
             let target = copied.map_or(&source, |c| &c.target);
             let (workload, queries, paces) = self.one(target).await?;
-            let what = super::judging::description(&found, copied);
+            let what = description(&found, copied);
             let baseline = Baseline::new(chrono::Utc::now(), what.clone(), environment, queries);
             let text = serde_json::to_string(&baseline)?;
             std::fs::write(path, text)
@@ -217,7 +218,7 @@ impl Plan<'_> {
         unread.dedup();
         let unknown = (!unread.is_empty()).then(|| Gap {
             what: format!("the data of {}", unread.join(", ")),
-            why: "policies hide rows from the role that dbtune connects as, or it took too long: whether both sides hold \
+            why: "policies hide rows from the role that dbtune connects as, or there are too many: whether both sides hold \
                   the same is not known"
                 .to_owned(),
             remedy: Some("connect as the tables' owner, or give more --timeout".to_owned()),
@@ -275,8 +276,7 @@ fn asked(workload: &Workload) -> Vec<Asked> {
 }
 
 /// Where both sides turned out to be the same thing.
-fn alike(before: &Option<Live<'_>>, after: &Option<Live<'_>>, found: &[Found; 2]) -> Option<Gap> {
-    let (before, after) = before.as_ref().zip(after.as_ref())?;
+fn alike(before: &Live<'_>, after: &Live<'_>, found: &[Found; 2]) -> Option<Gap> {
     let [b, a] = found;
     let why = match (before.copied, after.copied) {
         (Some(one), Some(other)) if one.reached.versions == other.reached.versions => format!(
@@ -299,8 +299,9 @@ fn alike(before: &Option<Live<'_>>, after: &Option<Live<'_>>, found: &[Found; 2]
 fn lost(error: Error) -> Error {
     let state = error.sqlstate.as_deref();
     let gone = state.is_none_or(|state| state.starts_with("57P") || state.starts_with("08"));
-    if gone && error.advice.is_none() {
-        error.advise(
+    if gone {
+        let doing = format!("measure the workload ({})", error.doing);
+        Error { doing, ..error }.advise(
             "The server ended the connection in the middle of the benchmark, of which nothing is kept: see its log for the \
              reason, then run again.",
         )

@@ -78,18 +78,6 @@ impl Finder<'_> {
         })
     }
 
-    /// What `--baseline` names.
-    pub(super) fn recorded(&self, path: &Path) -> anyhow::Result<Found> {
-        let shown = path.display();
-        let baseline = Baseline::parse(&shown.to_string(), &read(path)?)?;
-        let when = baseline.recorded_at.format("%Y-%m-%d %H:%M UTC");
-        Ok(Found {
-            kind: "file",
-            what: format!("file {shown}, recorded {when}: {}", baseline.side),
-            side: Side::Recorded(path.to_owned(), Box::new(baseline)),
-        })
-    }
-
     /// # Errors
     /// Where `text` means nothing: what was looked for, and what there is.
     pub(super) async fn find(&self, text: &str) -> anyhow::Result<Found> {
@@ -101,7 +89,7 @@ impl Finder<'_> {
         }
         match text.split_once(':') {
             Some(("url", url)) => return self.database(url),
-            Some(("file", path)) => return self.recorded(Path::new(path)),
+            Some(("file", path)) => return recorded(Path::new(path)),
             Some(("version", name)) => {
                 return match self.version(name).await? {
                     Ok(found) => Ok(found),
@@ -128,7 +116,7 @@ impl Finder<'_> {
             return self.database(text);
         }
         if Path::new(text).extension().is_some_and(|e| e == "json") {
-            return self.recorded(Path::new(text));
+            return recorded(Path::new(text));
         }
         let there = match self.version(text).await? {
             Ok(found) => return Ok(found),
@@ -139,10 +127,10 @@ impl Finder<'_> {
             Err(why) => why,
         };
         if Path::new(text).is_file() {
-            return self.recorded(Path::new(text));
+            return recorded(Path::new(text));
         }
         bail!(
-            "--{0} {1} is nothing that can be measured. Looked for:\n  a migration of {2}: {there}\n  a commit: {why}{3}\n  \
+            "--{0} {1} is nothing that can be measured. Looked for:\n  a migration of the folder {2}, or of the database's ledger: {there}\n  a commit: {why}{3}\n  \
              a file that `dbtune bench --before -o FILE` recorded: there is none of that name\n\
              A database is named by a URL (postgresql://user@host:5432/database). version:, git:, file: or url: in front says \
              which of these is meant.",
@@ -233,6 +221,18 @@ impl Finder<'_> {
     }
 }
 
+/// What `--baseline`, or a REF that is a file, names.
+pub(super) fn recorded(path: &Path) -> anyhow::Result<Found> {
+    let shown = path.display();
+    let baseline = Baseline::parse(&shown.to_string(), &read(path)?)?;
+    let when = baseline.recorded_at.format("%Y-%m-%d %H:%M UTC");
+    Ok(Found {
+        kind: "file",
+        what: format!("file {shown}, recorded {when}: {}", baseline.side),
+        side: Side::Recorded(path.to_owned(), Box::new(baseline)),
+    })
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Meant {
     Nothing,
@@ -299,12 +299,7 @@ mod tests {
 
     #[test]
     fn migrations_are_meant_by_version_prefix_or_name() {
-        let known = [
-            (1, "a"),
-            (20, "b"),
-            (2_025_01, "add_index"),
-            (2_025_02, "b"),
-        ];
+        let known = [(1, "a"), (20, "b"), (202_501, "add_index"), (202_502, "b")];
         let known = known.map(|(v, s)| (v, s.to_owned()));
         let one = |name: &str| match meant(&known, name) {
             Meant::One((version, _)) => Some(version),
@@ -316,9 +311,9 @@ mod tests {
         );
         assert_eq!(
             (one("202501"), one("202501_add_index")),
-            (Some(2_025_01), Some(2_025_01))
+            (Some(202_501), Some(202_501))
         );
-        assert_eq!((one("a"), one("add_index")), (Some(1), Some(2_025_01)));
+        assert_eq!((one("a"), one("add_index")), (Some(1), Some(202_501)));
         assert_eq!(one("20250"), None);
         assert!(matches!(meant(&known, "2025"), Meant::Several(s) if s.len() == 2));
         assert!(matches!(meant(&known, "b"), Meant::Several(s) if s.len() == 2));
