@@ -234,17 +234,19 @@ impl Plan<'_> {
             );
         };
         let baseline = Baseline::parse(&path.display().to_string(), &read(path)?)?;
+        let refused = |obstacle: String| Failure {
+            code: CANNOT,
+            message: format!(
+                "{}: {obstacle}; record it again: dbtune bench --before -o FILE",
+                path.display()
+            ),
+        };
+        if let Some(obstacle) = other_load(&baseline, self.demand) {
+            return Err(refused(obstacle).into());
+        }
         let (workload, samples, paces, environment) = self.one(target).await?;
-        let obstacle = baseline.environment.obstacle(&environment);
-        if let Some(obstacle) = obstacle.or_else(|| other_load(&baseline, self.demand)) {
-            return Err(Failure {
-                code: CANNOT,
-                message: format!(
-                    "{}: {obstacle}; record it again: dbtune bench --before -o FILE",
-                    path.display()
-                ),
-            }
-            .into());
+        if let Some(obstacle) = baseline.environment.obstacle(&environment) {
+            return Err(refused(obstacle).into());
         }
         let gate = self.effort(&workload, 1).gate;
         let (measured, unknown) = baseline.against(&workload, samples);

@@ -3,15 +3,20 @@
 use super::target::{Target, TlsMode};
 use super::{Error, Result, Way, tls};
 use crate::model::Persona;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{CancelToken, Client, Config};
 
+/// Moves what a session sends and receives; ends with the connection.
+pub type Wire = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A connection to one database. Closes when dropped.
 pub struct Session {
     client: Client,
-    driver: JoinHandle<()>,
+    /// `None` where whoever connected polls the connection.
+    driver: Option<JoinHandle<()>>,
     target: Target,
     way: Way,
 }
@@ -36,13 +41,23 @@ impl Default for Limits {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
     }
 }
 
 impl Session {
     /// Connects; `purpose` goes into `application_name` for the DBA who looks at `pg_stat_activity`.
     pub async fn connect(target: &Target, purpose: &str) -> Result<Self> {
+        let (mut session, wire) = Self::connect_by_hand(target, purpose).await?;
+        session.driver = Some(tokio::spawn(wire));
+        Ok(session)
+    }
+
+    /// The same for those who count microseconds: nothing is sent or received but while the [`Wire`] is polled, which is
+    /// best done in the task that waits for the answer, so that no task has to wake another.
+    pub async fn connect_by_hand(target: &Target, purpose: &str) -> Result<(Self, Wire)> {
         let mut config = Config::new();
         config
             .user(&target.user)
@@ -81,16 +96,17 @@ impl Session {
             .connect(tls::connector(target)?)
             .await
             .map_err(|e| explain_refusal(target, Error::pg(doing(), &e)))?;
-        let driver = tokio::spawn(async move {
+        let wire = Box::pin(async move {
             // An error here ends every pending request with an error of its own.
             let _ = connection.await;
         });
-        Ok(Self {
+        let session = Self {
             client,
-            driver,
+            driver: None,
             target: target.clone(),
             way: Way::default(),
-        })
+        };
+        Ok((session, wire))
     }
 
     /// Sends and plans the queries of a workload in this way from now on.

@@ -23,6 +23,7 @@ mod audit_snapshot;
 mod audit_speed;
 mod bench_failures;
 mod bench_gate;
+mod bench_load;
 mod bench_page;
 mod benching;
 mod ci_example;
