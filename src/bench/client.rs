@@ -6,7 +6,9 @@ use crate::model::Query;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Context;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// A connection with the statements it has parsed.
@@ -15,6 +17,8 @@ pub(super) struct Client {
     /// Polled by whoever waits for an answer: the latency has no task in it that must be woken first. `None` once it has
     /// ended.
     wire: RefCell<Option<Wire>>,
+    /// Whether polling the wire again waits for the server.
+    awaiting: Option<Arc<AtomicBool>>,
     queue: Option<Queue>,
     /// By query.
     prepared: Vec<Option<Prepared>>,
@@ -49,10 +53,23 @@ impl Client {
         queries: usize,
         alone: bool,
     ) -> Result<Self> {
-        let (session, wire) = Session::connect_by_hand(target, "bench").await?;
+        // One client may wait for its answers itself; of several, none may keep the others waiting.
+        let directly = if alone {
+            Session::connect_directly(target, "bench").await?
+        } else {
+            None
+        };
+        let (session, wire, awaiting) = match directly {
+            Some((session, wire, awaiting)) => (session, wire, Some(awaiting)),
+            None => {
+                let (session, wire) = Session::connect_by_hand(target, "bench").await?;
+                (session, wire, None)
+            }
+        };
         let mut client = Self {
             session: session.in_the_way(way),
             wire: RefCell::new(Some(wire)),
+            awaiting,
             queue: None,
             prepared: std::iter::repeat_with(|| None).take(queries).collect(),
         };
@@ -66,15 +83,25 @@ impl Client {
     async fn driven<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|cx| {
-            // What has arrived, what it means, and at once what is to be sent next.
-            self.poll_wire(cx);
-            let done = work.as_mut().poll(cx);
-            if done.is_pending() {
+            loop {
+                // What has arrived, what it means, and at once what is to be sent next.
                 self.poll_wire(cx);
+                let done = work.as_mut().poll(cx);
+                if done.is_ready() {
+                    return done;
+                }
+                self.poll_wire(cx);
+                if !self.is_awaiting() {
+                    return Poll::Pending;
+                }
             }
-            done
         })
         .await
+    }
+
+    fn is_awaiting(&self) -> bool {
+        let awaiting = self.awaiting.as_ref();
+        self.wire.borrow().is_some() && awaiting.is_some_and(|a| a.load(Ordering::Relaxed))
     }
 
     fn poll_wire(&self, cx: &mut Context<'_>) {

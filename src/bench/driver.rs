@@ -195,6 +195,8 @@ impl Side {
             emptied?;
         }
         self.resume(at, query).await?;
+        // A client that waits for its answers itself would never let an interrupt through.
+        tokio::task::yield_now().await;
         let Some(mut track) = self.tracks.get_mut(at).map(std::mem::take) else {
             return Ok(());
         };

@@ -30,7 +30,7 @@ pub async fn saturate(
     let limits = Limits::default();
     let mut connected = Vec::with_capacity(clients);
     for _ in 0..clients {
-        let mut client = Client::connect(target, Way::default(), 1, false).await?;
+        let mut client = Client::connect(target, Way::default(), 1, clients == 1).await?;
         client.parse(0, query, limits).await?;
         connected.push(client);
     }

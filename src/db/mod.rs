@@ -7,6 +7,7 @@ mod column_values;
 mod conninfo;
 mod copy;
 mod describe;
+mod direct;
 mod draw;
 mod error;
 mod evict;
