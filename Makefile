@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_FLAGS := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-versions lint doc docs side-by-side bench bench-apply bench-audit bench-gate test-sqlx-cli
+.PHONY: help deps build demo test test-versions lint doc docs side-by-side bench bench-apply bench-audit bench-driver bench-gate test-sqlx-cli
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target about; do \
@@ -55,6 +55,9 @@ test-sqlx-cli: build ## sqlx-cli and dbtune in turn on one folder and the empty 
 
 bench-apply: deps ## the long tests of apply and rollback: kills, crashes, a full disk, what writers feel
 	cargo test --release --test it $(CARGO_FLAGS) -- --ignored --nocapture --test-threads 1 migrate_harness:: migrate_blows:: migrate_platform::
+
+bench-driver: deps ## dbtune's driver beside pgbench on one server, in turns; DBTUNE_DRIVER_ROUNDS (21)
+	cargo bench --bench driver $(CARGO_FLAGS)
 
 bench-gate: deps ## the gate's error rates on a server and in simulation; DBTUNE_GATE_RUNS (100) of DBTUNE_GATE_SECONDS (20) each
 	cargo test --release --lib --test it $(CARGO_FLAGS) -- --ignored --nocapture --test-threads 1 bench_gate:: simulation::

@@ -1,13 +1,24 @@
 //! One connection of a side, and one execution on it.
 
 use super::processor::Queue;
-use crate::db::{Execution, Limits, Prepared, Result, Session, Target, Way, draw_of};
+use crate::db::{Execution, Limits, Prepared, Result, Session, Target, Way, Wire, draw_of};
 use crate::model::Query;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// A connection with the statements it has parsed.
 pub(super) struct Client {
     session: Session,
+    /// Polled by whoever waits for an answer: the latency has no task in it that must be woken first. `None` once it has
+    /// ended.
+    wire: RefCell<Option<Wire>>,
+    /// Whether polling the wire again waits for the server.
+    awaiting: Option<Arc<AtomicBool>>,
     queue: Option<Queue>,
     /// By query.
     prepared: Vec<Option<Prepared>>,
@@ -42,17 +53,65 @@ impl Client {
         queries: usize,
         alone: bool,
     ) -> Result<Self> {
-        let session = Session::connect(target, "bench").await?.in_the_way(way);
-        let queue = if alone {
-            queue(&session, target).await?
+        // One client may wait for its answers itself; of several, none may keep the others waiting.
+        let directly = if alone {
+            Session::connect_directly(target, "bench").await?
         } else {
             None
         };
-        Ok(Self {
-            session,
-            queue,
+        let (session, wire, awaiting) = match directly {
+            Some((session, wire, awaiting)) => (session, wire, Some(awaiting)),
+            None => {
+                let (session, wire) = Session::connect_by_hand(target, "bench").await?;
+                (session, wire, None)
+            }
+        };
+        let mut client = Self {
+            session: session.in_the_way(way),
+            wire: RefCell::new(Some(wire)),
+            awaiting,
+            queue: None,
             prepared: std::iter::repeat_with(|| None).take(queries).collect(),
+        };
+        if alone {
+            client.queue = client.driven(queue(&client.session, target)).await?;
+        }
+        Ok(client)
+    }
+
+    /// Moves the bytes of the connection while `work` waits for them.
+    async fn driven<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            loop {
+                // What has arrived, what it means, and at once what is to be sent next.
+                self.poll_wire(cx);
+                let done = work.as_mut().poll(cx);
+                if done.is_ready() {
+                    return done;
+                }
+                self.poll_wire(cx);
+                if !self.is_awaiting() {
+                    return Poll::Pending;
+                }
+            }
         })
+        .await
+    }
+
+    fn is_awaiting(&self) -> bool {
+        let awaiting = self.awaiting.as_ref();
+        self.wire.borrow().is_some() && awaiting.is_some_and(|a| a.load(Ordering::Relaxed))
+    }
+
+    fn poll_wire(&self, cx: &mut Context<'_>) {
+        let mut wire = self.wire.borrow_mut();
+        let ended = wire
+            .as_mut()
+            .is_some_and(|w| w.as_mut().poll(cx).is_ready());
+        if ended {
+            *wire = None;
+        }
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -77,6 +136,21 @@ impl Client {
             *slot = Some(prepared);
         }
         Ok(())
+    }
+
+    /// One execution without a transaction around it, as the role of the connection.
+    pub(super) async fn send(
+        &self,
+        at: usize,
+        query: &Query,
+        number: usize,
+    ) -> Result<Option<Execution>> {
+        let Some(Some(prepared)) = self.prepared.get(at) else {
+            return Ok(None);
+        };
+        let values = draw_of(query, number);
+        let sent = self.session.run_query(query, prepared, values, false);
+        self.driven(sent).await.map(Some)
     }
 
     /// One execution in a transaction of its own; nothing where the query was never parsed.
@@ -123,12 +197,15 @@ impl Client {
         limits: Limits,
         work: impl Future<Output = Result<T>>,
     ) -> Result<(T, Duration)> {
-        let start = Instant::now();
-        self.session.begin_query(query, limits).await?;
-        let setup = start.elapsed();
-        let outcome = work.await;
-        let ended = self.session.end().await;
-        outcome.and_then(|value| ended.map(|()| (value, setup)))
+        let all = async {
+            let start = Instant::now();
+            self.session.begin_query(query, limits).await?;
+            let setup = start.elapsed();
+            let outcome = work.await;
+            let ended = self.session.end().await;
+            outcome.and_then(|value| ended.map(|()| (value, setup)))
+        };
+        self.driven(all).await
     }
 }
 

@@ -1,23 +1,21 @@
 //! Clients that each send their next execution when their last one has ended.
 
-use super::client::{Client, Timed};
-use crate::db::{Limits, Result};
-use crate::model::Query;
+use super::client::Client;
+use crate::db::Result;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 /// Runs one query on all clients at once; each takes the next number as soon as it is free, until `next` has none.
 ///
-/// The executions in the order of their numbers, which is the order of their starts, and what ended it early.
-pub(super) async fn run(
+/// The executions of all clients, and what ended them early.
+pub(super) async fn run<T>(
     clients: &[Client],
-    (at, query): (usize, &Query),
-    limits: Limits,
     next: impl Fn() -> Option<usize>,
-) -> (Vec<Timed>, Result<()>) {
+    execute: impl AsyncFn(&Client, usize) -> Result<Option<T>>,
+) -> (Vec<T>, Result<()>) {
     let one = async |client: &Client| {
         let mut timed = Vec::new();
         while let Some(number) = next() {
-            match client.execute(at, query, number, limits).await {
+            match execute(client, number).await {
                 Ok(Some(execution)) => timed.push(execution),
                 Ok(None) => break,
                 Err(error) => {
@@ -39,6 +37,5 @@ pub(super) async fn run(
         all.extend(timed);
         outcome = outcome.and(ended);
     }
-    all.sort_by_key(|t| t.number);
     (all, outcome)
 }

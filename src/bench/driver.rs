@@ -1,9 +1,12 @@
 //! Runs queries on one side and keeps what they did.
 
-use super::client::{CUT_OFF, Client, Timed};
+use super::client::{CUT_OFF, Client};
 use super::closed_loop;
+use super::cold::Eviction;
 use super::open_loop::Ended;
 use super::processor::Queue;
+use super::recorder::hdr_histogram;
+use super::track::Track;
 use crate::db::{
     Error, Execution, Explain, Limits, Plans, Result, Target, Way, draw_of, explain,
     explain_generic,
@@ -16,26 +19,14 @@ use std::time::Duration;
 pub(super) struct Side {
     target: Target,
     clients: Vec<Client>,
+    /// What empties the caches, where that is wanted.
+    eviction: Option<Eviction>,
     /// Connections so far, one after the other.
     epoch: usize,
     pub(super) limits: Limits,
     way: Way,
     demand: Demand,
     tracks: Vec<Track>,
-}
-
-/// One query on one side.
-#[derive(Default)]
-pub(super) struct Track {
-    /// Whether there is anything to run.
-    runs: bool,
-    /// The connection of the last block.
-    epoch: usize,
-    pub(super) samples: Samples,
-    /// Executions so far, timed or not: the next one takes this draw.
-    executions: usize,
-    /// What an execution takes, in milliseconds.
-    pub(super) estimate_ms: f64,
 }
 
 impl Side {
@@ -49,6 +40,11 @@ impl Side {
         let mut side = Self {
             target: target.clone(),
             clients: Vec::new(),
+            eviction: if demand.cold {
+                Some(Eviction::open(target).await?)
+            } else {
+                None
+            },
             epoch: 0,
             limits,
             way,
@@ -81,6 +77,11 @@ impl Side {
         self.clients.len()
     }
 
+    /// Whether caches are emptied before each block.
+    pub(super) fn is_cold(&self) -> bool {
+        self.demand.cold
+    }
+
     pub(super) fn clients(&self) -> &[Client] {
         &self.clients
     }
@@ -102,6 +103,7 @@ impl Side {
         tracks
             .map(|track| Samples {
                 demand,
+                histogram: hdr_histogram(&track.samples.latencies_ns),
                 ..track.samples
             })
             .collect()
@@ -187,7 +189,14 @@ impl Side {
 
     /// Runs one block of `count` executions of a query on each client and times them.
     pub(super) async fn block(&mut self, at: usize, query: &Query, count: usize) -> Result<()> {
+        if let Some(eviction) = self.eviction.take() {
+            let emptied = self.cool_down(&eviction, at, query).await;
+            self.eviction = Some(eviction);
+            emptied?;
+        }
         self.resume(at, query).await?;
+        // A client that waits for its answers itself would never let an interrupt through.
+        tokio::task::yield_now().await;
         let Some(mut track) = self.tracks.get_mut(at).map(std::mem::take) else {
             return Ok(());
         };
@@ -200,8 +209,13 @@ impl Side {
                 number
             })
         };
-        let (timed, outcome) =
-            closed_loop::run(&self.clients, (at, query), self.limits, take).await;
+        let limits = self.limits;
+        let (mut timed, outcome) = closed_loop::run(&self.clients, take, async |client, number| {
+            client.execute(at, query, number, limits).await
+        })
+        .await;
+        // In the order of their starts, as those of one client are.
+        timed.sort_by_key(|t| t.number);
         track.executions = next.get();
         let done = track.samples.latencies_ns.len();
         for one in timed {
@@ -244,6 +258,15 @@ impl Side {
             }
         }
         Ok(())
+    }
+
+    /// A new connection that has parsed the query and has nothing else, on a server that has nothing of the data either.
+    async fn cool_down(&mut self, eviction: &Eviction, at: usize, query: &Query) -> Result<()> {
+        self.reconnect().await?;
+        for client in &mut self.clients {
+            client.parse(at, query, self.limits).await?;
+        }
+        eviction.run().await
     }
 
     fn put_back(&mut self, at: usize, mut track: Track, outcome: Result<()>) -> Result<()> {
@@ -309,89 +332,3 @@ async fn warm_up(
     }
     Ok(())
 }
-
-impl Track {
-    /// Whether there is anything to run.
-    pub(super) fn runs(&self) -> bool {
-        self.runs
-    }
-
-    /// Executions so far, timed or not.
-    pub(super) fn executions(&self) -> usize {
-        self.executions
-    }
-
-    /// Quick enough to be run untimed.
-    fn is_quick(&self) -> bool {
-        self.estimate_ms < WARM_UP_MS
-    }
-
-    /// Keeps one execution; its latency is that of the statement.
-    pub(super) fn keep(&mut self, query: &Query, timed: Timed) {
-        self.keep_rows(query, timed);
-        let Some(done) = timed.done else {
-            return;
-        };
-        let samples = &mut self.samples;
-        samples
-            .latencies_ns
-            .push(nanoseconds(done.execution.elapsed));
-        samples.taken_ns.push(nanoseconds(done.taken));
-        samples.setup_ns.push(nanoseconds(done.setup));
-        let draw = timed.number % query.draws.len().max(1);
-        samples.draws.push(u32::try_from(draw).unwrap_or_default());
-    }
-
-    /// Keeps one execution; its latency counts from when it was to start.
-    fn keep_from(&mut self, query: &Query, one: &Ended) {
-        self.keep(query, one.timed);
-        let samples = &mut self.samples;
-        if let (Some(done), Some(latency)) = (one.timed.done, samples.latencies_ns.last_mut()) {
-            samples.service_ns.push(*latency);
-            *latency = nanoseconds(done.ended.saturating_duration_since(one.intended));
-        }
-    }
-
-    /// Keeps how many rows a draw gave and what they were, the first time, and that an execution was cut off each time.
-    fn keep_rows(&mut self, query: &Query, timed: Timed) {
-        let samples = &mut self.samples;
-        match timed.done {
-            Some(done) => {
-                let first_time = timed.number < query.draws.len();
-                if first_time && samples.rows.len() == timed.number {
-                    samples.rows.push(done.execution.rows);
-                    samples
-                        .digests
-                        .push(done.execution.digest.unwrap_or_default());
-                }
-            }
-            None => {
-                samples.timeouts += 1;
-                // Rows are kept in draw order, so a draw without an answer ends the list.
-                self.executions = self.executions.max(query.draws.len());
-            }
-        }
-    }
-
-    pub(super) fn note_block(&mut self, executions: usize, epoch: usize) {
-        self.samples.blocks.push(executions);
-        match self.samples.epochs.last_mut() {
-            Some(blocks) if self.epoch == epoch => *blocks += 1,
-            _ => self.samples.epochs.push(1),
-        }
-        self.epoch = epoch;
-    }
-
-    /// Timed executions, those that were cut off among them.
-    pub(super) fn count(&self) -> usize {
-        let timeouts = usize::try_from(self.samples.timeouts).unwrap_or(usize::MAX);
-        self.samples.latencies_ns.len().saturating_add(timeouts)
-    }
-}
-
-pub(super) fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A query quicker than this is run with every draw before it is timed.
-const WARM_UP_MS: f64 = 50.0;

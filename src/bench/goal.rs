@@ -1,6 +1,7 @@
 //! How many executions each side of a query is to have.
 
-use super::driver::{Side, Track};
+use super::driver::Side;
+use super::track::Track;
 use std::time::Duration;
 
 /// An execution's share of set-up and round trips, in milliseconds.
@@ -18,6 +19,8 @@ const HANDFUL: usize = 5;
 /// More samples than this only when the verdict is open.
 const ENOUGH: usize = 400;
 pub(super) const MOST: usize = 4000;
+/// Cold executions that are worth their time; more only when the verdict is open.
+const FEW_COLD: usize = 20;
 /// A query slower than this is run twice, others three times.
 const HOPELESS_MS: f64 = 5000.0;
 /// Queries slower than this change sides after each execution.
@@ -58,9 +61,15 @@ impl Goal {
                 .map(|ms| ms.map_or(0, |ms| f(ms, is_far(ms, quickest))))
                 .collect::<Vec<_>>()
         };
+        // Each needs a connection of its own and reads from the disk.
+        let most = if sides.iter().any(Side::is_cold) {
+            FEW_COLD
+        } else {
+            usize::MAX
+        };
         Self {
-            wanted: each(&|ms, far| wanted(ms, far, share_ms)),
-            least: each(&least),
+            wanted: each(&|ms, far| wanted(ms, far, share_ms).min(most)),
+            least: each(&|ms, far| least(ms, far).min(most)),
             reached: false,
         }
     }

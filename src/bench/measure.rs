@@ -1,11 +1,12 @@
 //! How often to run what, and in which order.
 
 use super::comparison::{Measured, is_settled};
-use super::driver::{Side, Track};
+use super::driver::Side;
 use super::gate::Gate;
 use super::goal::{Goal, LONG_MS, MOST, hopeless, is_far};
 use super::open_loop::{self, Pace};
 use super::order::Order;
+use super::track::Track;
 use crate::db::{Limits, Result, Target, Way};
 use crate::model::{Demand, Query, Samples, Workload};
 use std::time::{Duration, Instant};
@@ -56,10 +57,10 @@ pub async fn measure_pair_under(
         Side::open(before, queries.len(), effort.limits, effort.way, demand).await?,
         Side::open(after, queries.len(), effort.limits, effort.way, demand).await?,
     ];
-    let paces = run(&mut sides, queries, effort, demand, note).await?;
+    let paces = Box::pin(run(&mut sides, queries, effort, demand, note)).await?;
     let mut repeatable = Vec::with_capacity(queries.len());
     for (at, query) in queries.iter().enumerate() {
-        repeatable.push(is_repeatable(&sides, at, query).await?);
+        repeatable.push(Box::pin(is_repeatable(&sides, at, query)).await?);
     }
     let mut sides = sides.into_iter().map(Side::into_samples);
     let (before, after) = (
@@ -108,7 +109,7 @@ pub async fn measure_one_under(
     let queries = &workload.queries;
     let mut sides =
         vec![Side::open(target, queries.len(), effort.limits, effort.way, demand).await?];
-    let paces = run(&mut sides, queries, effort, demand, note).await?;
+    let paces = Box::pin(run(&mut sides, queries, effort, demand, note)).await?;
     let samples = sides.into_iter().next().map(Side::into_samples);
     Ok((samples.unwrap_or_default(), paces))
 }
@@ -225,6 +226,7 @@ async fn visit(
         let block = BLOCKS
             .iter()
             .find(|(ms, _)| track.estimate_ms <= *ms)
+            .filter(|_| !side.is_cold())
             .map_or(1, |(_, executions)| *executions);
         if missing > 0 {
             side.block(at, query, missing.min(block)).await?;

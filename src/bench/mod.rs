@@ -5,6 +5,7 @@ mod change;
 mod client;
 mod clones;
 mod closed_loop;
+mod cold;
 mod comparison;
 mod driver;
 mod environment;
@@ -21,11 +22,14 @@ mod pair;
 mod picture;
 mod processor;
 mod quantile;
+mod recorder;
 mod resample;
+mod saturate;
 mod schedule;
 mod show;
 #[cfg(test)]
 mod simulation;
+mod track;
 mod under_load;
 
 pub use baseline::{Asked, Baseline, Recorded, Recordings, paired, recordings};
@@ -39,5 +43,7 @@ pub use measure::{Effort, measure_one, measure_one_under, measure_pair, measure_
 pub use open_loop::{Pace, patience};
 pub use pair::Pair;
 pub use quantile::{Blocks, quantile, ratio_interval};
+pub use recorder::{Recorder, hdr_histogram};
+pub use saturate::{Shape, saturate};
 pub use show::{Judged, judge, report, summary};
 pub use under_load::{other_load, tell_load};

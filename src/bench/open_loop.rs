@@ -42,7 +42,7 @@ const WINDOWS: u32 = 12;
 const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(5);
 /// Connections are made anew after so many windows.
-const WINDOWS_A_CONNECTION: usize = 2;
+const WINDOWS_A_CONNECTION: u32 = 2;
 const SEED: u64 = 0x6f70_656e;
 
 /// How long an execution waits for a client before it is given up; also how long one side is measured at a time.
@@ -69,7 +69,7 @@ pub(super) async fn run(
     while window < WINDOWS && (window < LEAST || start.elapsed() < left) {
         note(u64::from(window), u64::from(WINDOWS), "");
         let arrivals = schedule.window(length);
-        let anew = window > 0 && window as usize % WINDOWS_A_CONNECTION == 0;
+        let anew = window > 0 && window.is_multiple_of(WINDOWS_A_CONNECTION);
         for index in order.next(0) {
             let (Some(side), Some(seen)) = (sides.get_mut(index), seen.get_mut(index)) else {
                 continue;
@@ -94,7 +94,7 @@ const LEAST: u32 = 2;
 fn first_numbers(sides: &[Side], queries: &[Query]) -> Vec<usize> {
     let of = |at| {
         let tracks = sides.iter().filter_map(|side| side.track(at));
-        tracks.map(|t| t.executions()).max().unwrap_or_default()
+        tracks.map(|t| t.executions).max().unwrap_or_default()
     };
     (0..queries.len()).map(of).collect()
 }

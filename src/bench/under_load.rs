@@ -56,6 +56,12 @@ fn names(paces: &[Pace]) -> Vec<&'static str> {
 }
 
 fn sentence(demand: Demand) -> String {
+    if demand.cold {
+        return "Cold: before each execution the server's cache of the database was emptied and a new connection made, which had \
+                parsed the statement and nothing else. What the operating system has cached of the files stays: a disk may be \
+                slower than this. Few executions."
+            .to_owned();
+    }
     let clients = demand.clients;
     match demand.rate {
         Some(rate) => format!(
@@ -95,7 +101,8 @@ fn short(demand: Demand) -> String {
     let rate = demand.rate.map_or_else(String::new, |rate| {
         format!(" at {rate} executions a second")
     });
-    format!("{clients}{rate}")
+    let cold = if demand.cold { " and cold caches" } else { "" };
+    format!("{clients}{rate}{cold}")
 }
 
 #[cfg(test)]

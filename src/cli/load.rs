@@ -13,6 +13,11 @@ pub struct Load {
     /// Latencies then count from the intended start, as users wait, and at most --clients executions run at once.
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
+    /// Empty the server's cache and connect anew before each execution; needs PostgreSQL 17 and a superuser
+    ///
+    /// The operating system's cache stays: times are those of a server that was started anew, not of a machine that was.
+    #[arg(long, conflicts_with_all = ["clients", "rate"])]
+    pub cold: bool,
 }
 
 /// Connections at a fixed rate where no number was given.
@@ -30,7 +35,7 @@ impl Load {
         Ok(Demand {
             clients: self.clients.map_or(usual, usize::from),
             rate: self.rate,
-            ..Demand::default()
+            cold: self.cold,
         })
     }
 }

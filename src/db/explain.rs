@@ -83,10 +83,6 @@ pub async fn explain_generic(session: &Session, query: &Query, draw: usize) -> R
 
 /// One draw of a query's parameters, counted round.
 pub fn draw_of(query: &Query, draw: usize) -> &[Option<String>] {
-    query
-        .draws
-        .iter()
-        .cycle()
-        .nth(draw % query.draws.len().max(1))
-        .map_or(&[], Vec::as_slice)
+    let draw = draw % query.draws.len().max(1);
+    query.draws.get(draw).map_or(&[], Vec::as_slice)
 }

@@ -70,6 +70,10 @@ impl Session {
         let set = |settings: &serde_json::Value| {
             let settings = settings.clone();
             async move {
+                // Most queries have none of their own.
+                if settings.as_object().is_none_or(serde_json::Map::is_empty) {
+                    return Ok(());
+                }
                 let sql = "select count(set_config(key, value, true)) from json_each_text($1)";
                 client
                     .query_typed(sql, &[(&settings, Type::JSON)])

@@ -1,17 +1,27 @@
 //! One connection, and the transactions dbtune runs on it.
 
+use super::direct::Direct;
 use super::target::{Target, TlsMode};
 use super::{Error, Result, Way, tls};
 use crate::model::Persona;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls};
+
+/// Moves what a session sends and receives; ends with the connection.
+pub type Wire = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection to one database. Closes when dropped.
 pub struct Session {
     client: Client,
-    driver: JoinHandle<()>,
+    /// `None` where whoever connected polls the connection.
+    driver: Option<JoinHandle<()>>,
     target: Target,
     way: Way,
 }
@@ -36,61 +46,72 @@ impl Default for Limits {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
     }
 }
 
 impl Session {
     /// Connects; `purpose` goes into `application_name` for the DBA who looks at `pg_stat_activity`.
     pub async fn connect(target: &Target, purpose: &str) -> Result<Self> {
-        let mut config = Config::new();
-        config
-            .user(&target.user)
-            .dbname(&target.dbname)
-            .port(target.port)
-            .connect_timeout(target.connect_timeout)
-            .application_name(if purpose.is_empty() {
-                target.application_name.clone()
-            } else {
-                format!("{} {purpose}", target.application_name)
-            })
-            .ssl_mode(match target.tls {
-                TlsMode::Disable => SslMode::Disable,
-                TlsMode::Prefer => SslMode::Prefer,
-                _ => SslMode::Require,
-            });
-        if target.host.starts_with('/') {
-            config.host_path(&target.host);
-        } else {
-            config.host(&target.host);
-        }
-        if let Some(password) = target.password() {
-            config.password(password);
-        }
-        if let Some(options) = &target.options {
-            config.options(options);
-        }
-        debug_assert!(
-            config
-                .get_hosts()
-                .iter()
-                .all(|h| matches!(h, Host::Tcp(_) | Host::Unix(_)))
-        );
+        let (mut session, wire) = Self::connect_by_hand(target, purpose).await?;
+        session.driver = Some(tokio::spawn(wire));
+        Ok(session)
+    }
+
+    /// The same for those who count microseconds: nothing is sent or received but while the [`Wire`] is polled, which is
+    /// best done in the task that waits for the answer, so that no task has to wake another.
+    pub async fn connect_by_hand(target: &Target, purpose: &str) -> Result<(Self, Wire)> {
+        let config = config(target, purpose);
         let doing = || format!("connect to {target}");
         let (client, connection) = config
             .connect(tls::connector(target)?)
             .await
             .map_err(|e| explain_refusal(target, Error::pg(doing(), &e)))?;
-        let driver = tokio::spawn(async move {
+        Ok(Self::by_hand(target, client, connection))
+    }
+
+    /// The same over a socket on this machine, whose answers are waited for while the wire is polled, up to ten milliseconds;
+    /// what comes third is true while that is so. `None` for a server elsewhere.
+    pub async fn connect_directly(
+        target: &Target,
+        purpose: &str,
+    ) -> Result<Option<(Self, Wire, Arc<AtomicBool>)>> {
+        if !target.host.starts_with('/') || target.tls == TlsMode::Require {
+            return Ok(None);
+        }
+        let doing = || format!("connect to {target}");
+        let path = Path::new(&target.host).join(format!(".s.PGSQL.{}", target.port));
+        let Ok((socket, awaiting)) = Direct::connect(&path) else {
+            // The usual way explains what is wrong.
+            return Ok(None);
+        };
+        let mut config = config(target, purpose);
+        let connecting = config.ssl_mode(SslMode::Disable).connect_raw(socket, NoTls);
+        let (client, connection) = connecting
+            .await
+            .map_err(|e| explain_refusal(target, Error::pg(doing(), &e)))?;
+        let (session, wire) = Self::by_hand(target, client, connection);
+        Ok(Some((session, wire, awaiting)))
+    }
+
+    fn by_hand<S, T>(target: &Target, client: Client, connection: Connection<S, T>) -> (Self, Wire)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let wire = Box::pin(async move {
             // An error here ends every pending request with an error of its own.
             let _ = connection.await;
         });
-        Ok(Self {
+        let session = Self {
             client,
-            driver,
+            driver: None,
             target: target.clone(),
             way: Way::default(),
-        })
+        };
+        (session, wire)
     }
 
     /// Sends and plans the queries of a workload in this way from now on.
@@ -211,6 +232,43 @@ impl Limits {
             self.lock.as_millis()
         )
     }
+}
+
+fn config(target: &Target, purpose: &str) -> Config {
+    let mut config = Config::new();
+    config
+        .user(&target.user)
+        .dbname(&target.dbname)
+        .port(target.port)
+        .connect_timeout(target.connect_timeout)
+        .application_name(if purpose.is_empty() {
+            target.application_name.clone()
+        } else {
+            format!("{} {purpose}", target.application_name)
+        })
+        .ssl_mode(match target.tls {
+            TlsMode::Disable => SslMode::Disable,
+            TlsMode::Prefer => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+    if target.host.starts_with('/') {
+        config.host_path(&target.host);
+    } else {
+        config.host(&target.host);
+    }
+    if let Some(password) = target.password() {
+        config.password(password);
+    }
+    if let Some(options) = &target.options {
+        config.options(options);
+    }
+    debug_assert!(
+        config
+            .get_hosts()
+            .iter()
+            .all(|h| matches!(h, Host::Tcp(_) | Host::Unix(_)))
+    );
+    config
 }
 
 fn explain_refusal(target: &Target, error: Error) -> Error {

@@ -34,6 +34,9 @@ pub struct Samples {
     /// At a fixed rate, how much of each latency the statement itself took; else empty.
     #[serde(default)]
     pub service_ns: Vec<u64>,
+    /// The same as an `HdrHistogram` (second form, compressed, base64; nanoseconds) for other tools.
+    #[serde(default)]
+    pub histogram: Option<String>,
     /// How much of each of them other processes had, while the backend or the client stood ready to run; empty or 0 where
     /// that is not known.
     #[serde(default)]

@@ -26,6 +26,7 @@ mod audit_speed;
 mod bench_blows;
 mod bench_failures;
 mod bench_gate;
+mod bench_load;
 mod bench_page;
 mod bench_refs;
 mod benching;
