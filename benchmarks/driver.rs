@@ -30,6 +30,7 @@ const ROUND_TRIP: (f64, f64) = (0.2, 0.02);
 const EXPLAIN_BOUND: f64 = 0.1;
 
 const SETUP: &str = "
+create extension if not exists pg_stat_statements;
 create role driver_app nologin;
 grant select on pgbench_accounts to driver_app;
 alter table pgbench_accounts enable row level security;

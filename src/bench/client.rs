@@ -59,12 +59,11 @@ impl Client {
         } else {
             None
         };
-        let (session, wire, awaiting) = match directly {
-            Some((session, wire, awaiting)) => (session, wire, Some(awaiting)),
-            None => {
-                let (session, wire) = Session::connect_by_hand(target, "bench").await?;
-                (session, wire, None)
-            }
+        let (session, wire, awaiting) = if let Some((session, wire, awaiting)) = directly {
+            (session, wire, Some(awaiting))
+        } else {
+            let (session, wire) = Session::connect_by_hand(target, "bench").await?;
+            (session, wire, None)
         };
         let mut client = Self {
             session: session.in_the_way(way),

@@ -30,7 +30,7 @@ fn at_a_rate(rate: f64, clients: usize) -> Demand {
 /// The first query, made to take twenty milliseconds.
 fn slow(mut workload: Workload) -> Workload {
     workload.queries.truncate(1);
-    workload.queries[0].sql = "select pg_sleep(0.02)".to_owned();
+    "select pg_sleep(0.02)".clone_into(&mut workload.queries[0].sql);
     workload
 }
 
