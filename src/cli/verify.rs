@@ -65,34 +65,39 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     }
     let migrations = context.migrations(args.migrations.as_deref())?;
     let target = context.target()?;
-    on_pair(context, &target, &migrations, async |before, after, applied| {
-        let mut found = check(before, after, true).await?;
-        if applied == 0 {
-            found.gaps.push(Gap {
-                what: "a change".to_owned(),
-                why: format!(
-                    "no migration of {} is pending: both sides are the same",
-                    migrations.display()
-                ),
-                remedy: Some("dbtune propose".to_owned()),
-            });
-        }
-        let mut report = report(&found);
-        if report.outcome == Outcome::Pass && applied > 0 {
-            let folder = Folder::read(&migrations).map_err(|p| refused(&p))?;
-            let proven =
-                Proof::add(&migrations, &folder, chrono::Utc::now()).with_context(|| {
-                    format!("could not note the result in {}", migrations.display())
-                })?;
-            if proven > 0 {
-                report.next = Some(format!(
-                    "dbtune apply --migrations {}",
-                    migrations.display()
-                ));
+    on_pair(
+        context,
+        &target,
+        &migrations,
+        async |before, after, applied| {
+            let mut found = check(before, after, true).await?;
+            if applied == 0 {
+                found.gaps.push(Gap {
+                    what: "a change".to_owned(),
+                    why: format!(
+                        "no migration of {} is pending: both sides are the same",
+                        migrations.display()
+                    ),
+                    remedy: Some("dbtune propose".to_owned()),
+                });
             }
-        }
-        Ok(report)
-    })
+            let mut report = report(&found);
+            if report.outcome == Outcome::Pass && applied > 0 {
+                let folder = Folder::read(&migrations).map_err(|p| refused(&p))?;
+                let proven =
+                    Proof::add(&migrations, &folder, chrono::Utc::now()).with_context(|| {
+                        format!("could not note the result in {}", migrations.display())
+                    })?;
+                if proven > 0 {
+                    report.next = Some(format!(
+                        "dbtune apply --migrations {}",
+                        migrations.display()
+                    ));
+                }
+            }
+            Ok(report)
+        },
+    )
     .await
 }
 

@@ -33,9 +33,7 @@ mod writer;
 
 pub use activity::{Blocker, Build};
 pub use catalog::read_catalog;
-pub use clone::{
-    Clone, clone_database, clone_name, maintenance, remove_clones, remove_leftovers,
-};
+pub use clone::{Clone, clone_database, clone_name, maintenance, remove_clones, remove_leftovers};
 pub use column_values::read_column_values;
 pub use copy::{Cell, ColumnShape, Copying, Loader, Reference, TableShape};
 pub use draw::{Defaults, resolve};

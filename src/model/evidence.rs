@@ -33,7 +33,8 @@ impl Evidence {
     }
 
     fn place(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(known, _)| known.as_ref().cmp(name))
+        self.0
+            .binary_search_by(|(known, _)| known.as_ref().cmp(name))
     }
 }
 
@@ -74,7 +75,10 @@ mod tests {
         evidence.insert("rows", 5.into());
         evidence.insert("calls", "f()".into());
         evidence.insert("rows", 7.into());
-        assert_eq!((&evidence["rows"], &evidence["none"]), (&7.into(), &Value::Null));
+        assert_eq!(
+            (&evidence["rows"], &evidence["none"]),
+            (&7.into(), &Value::Null)
+        );
         let text = serde_json::to_string(&evidence).unwrap();
         assert_eq!(text, r#"{"calls":"f()","rows":7}"#);
         assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);

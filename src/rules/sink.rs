@@ -63,7 +63,11 @@ impl Found {
         })
     }
 
-    pub(super) fn evidence(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
+    pub(super) fn evidence(
+        mut self,
+        name: &'static str,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
         self.0.evidence.insert(name, value.into());
         self
     }

@@ -193,7 +193,9 @@ async fn the_command_says_what_the_load_was_and_refuses_what_it_cannot_do() {
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(
         ran.out.contains("intended start") && ran.out.contains("3 clients"),
-        "{}{}", ran.out, ran.err
+        "{}{}",
+        ran.out,
+        ran.err
     );
     let recorded = std::fs::read_to_string(folder.path().join("b.json")).unwrap();
     assert!(recorded.contains("\"service_ns\":[") && recorded.contains("HISTFAAAA"));
@@ -202,7 +204,9 @@ async fn the_command_says_what_the_load_was_and_refuses_what_it_cannot_do() {
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
     assert!(
         ran.err.contains("with 3 clients at 30 executions a second"),
-        "{}{}", ran.out, ran.err
+        "{}{}",
+        ran.out,
+        ran.err
     );
 
     for wrong in [

@@ -233,14 +233,7 @@ async fn compare(
             timeout: 2 * PATIENCE,
             writes: true,
         };
-        let seen = verify::verify(
-            before,
-            after,
-            &workload.personas,
-            options,
-            &mut note,
-        )
-        .await?;
+        let seen = verify::verify(before, after, &workload.personas, options, &mut note).await?;
         drop(task);
         story.verified(&seen);
         Ok((judged, seen))
