@@ -24,9 +24,9 @@ pub struct Effort {
 /// Executions of one side in a row, where each takes no longer than so many milliseconds.
 const BLOCKS: [(f64, usize); 3] = [(5.0, 5), (LONG_MS, 2), (f64::INFINITY, 1)];
 /// Connections that each side has in turns within the budget.
-const EPOCHS: u32 = 24;
+const EPOCHS: u32 = 60;
 /// A connection has to be worth its making.
-const SHORTEST_EPOCH: Duration = Duration::from_millis(400);
+const SHORTEST_EPOCH: Duration = Duration::from_millis(250);
 
 /// Measures every query on two databases in turns, each with one client that sends one execution after the other.
 pub async fn measure_pair(

@@ -9,7 +9,7 @@ use crate::bench::{
 };
 use crate::cli::paired::{Copied, Wanted, interruptible, on_clones};
 use crate::cli::{CANNOT, Failure};
-use crate::db::{Error, Target};
+use crate::db::{Error, Session, Target, find_eviction};
 use crate::migrate::Folder;
 use crate::model::{Block, Gap, Report, Workload};
 use anyhow::{Context as _, bail};
@@ -41,7 +41,10 @@ impl Plan<'_> {
     ) -> anyhow::Result<Report> {
         // First, so that sides that cannot be compared cost nothing.
         self.same_demand([&before.side, &after.side])?;
-        let looking = self.difference(&before.side, &after.side);
+        let looking = async {
+            self.can_empty_caches([&before.side, &after.side]).await?;
+            self.difference(&before.side, &after.side).await
+        };
         let difference = interruptible(self.interrupt.clone(), looking).await?;
         let source = self.context.target()?;
         let mut found = [before, after];
@@ -142,7 +145,10 @@ impl Plan<'_> {
                 file.display()
             ),
         };
-        let looking = async { Ok(environment(&source, self.limits).await?) };
+        let looking = async {
+            self.can_empty_caches([&found.side]).await?;
+            Ok(environment(&source, self.limits).await?)
+        };
         let environment = interruptible(self.interrupt.clone(), looking).await?;
         let wanted: Vec<Wanted> = clone_of(&mut found.side).into_iter().collect();
         let (interrupt, others) = (self.interrupt.clone(), [folder]);
@@ -188,6 +194,23 @@ impl Plan<'_> {
                 }
                 .into());
             }
+        }
+        Ok(())
+    }
+
+    /// With `--cold`, whether the servers of the sides that are measured let this role empty their caches.
+    async fn can_empty_caches<const N: usize>(&self, sides: [&Side; N]) -> anyhow::Result<()> {
+        if !self.demand.cold {
+            return Ok(());
+        }
+        for side in sides {
+            let target = match side {
+                Side::Database(target) => (**target).clone(),
+                Side::Clone(_) => self.context.target()?,
+                Side::Recorded(..) => continue,
+            };
+            let session = Session::connect(&target, "bench").await?;
+            find_eviction(&session).await?;
         }
         Ok(())
     }
