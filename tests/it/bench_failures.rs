@@ -1,7 +1,8 @@
 //! A benchmark that cannot be what it should: a clear outcome each time.
 
+use crate::pair::Pair;
 use crate::{server, tenants};
-use dbtune::bench::{Effort, Gate, Pair, judge, measure_pair};
+use dbtune::bench::{Effort, Gate, judge, measure_pair};
 use dbtune::db::throwaway::{Options, Throwaway};
 use dbtune::db::{Limits, Plans, Protocol, Session, Target, Way};
 use dbtune::model::{Outcome, Persona, PlanChange, Query, Samples, Thresholds, Verdict, Workload};

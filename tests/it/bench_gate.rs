@@ -4,8 +4,9 @@
 //! `DBTUNE_GATE_SECONDS` (20); `DBTUNE_GATE_SETTINGS` names some of the settings; `DBTUNE_GATE_KEEP` is a folder for the samples of
 //! every run.
 
+use crate::pair::Pair;
 use crate::server::{self, Db};
-use dbtune::bench::{Effort, Gate, Judged, Measured, Pair, judge, measure_pair};
+use dbtune::bench::{Effort, Gate, Judged, Measured, judge, measure_pair};
 use dbtune::config::parse_workload;
 use dbtune::db::{Defaults, Limits, Session, Target, Way, resolve};
 use dbtune::model::{Outcome, Verdict, Workload};

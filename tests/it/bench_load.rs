@@ -1,9 +1,10 @@
 //! Several clients at once, executions at a fixed rate, and cold caches.
 
 use crate::audit_run::{dbtune, write};
+use crate::pair::Pair;
 use crate::tenants;
 use dbtune::bench::{
-    Effort, Gate, Pace, Pair, Shape, judge, measure_one_under, measure_pair_under, saturate,
+    Effort, Gate, Pace, Shape, judge, measure_one_under, measure_pair_under, saturate,
 };
 use dbtune::db::{Limits, Session, Target, Way};
 use dbtune::model::{Demand, Outcome, Query, Samples, Verdict, Workload};

@@ -1,7 +1,8 @@
 //! Two clones measured in turns: gains are found, nothing is found where nothing changed, and nothing is written.
 
+use crate::pair::Pair;
 use crate::tenants;
-use dbtune::bench::{Effort, Gate, Judged, Pair, judge, measure_pair};
+use dbtune::bench::{Effort, Gate, Judged, judge, measure_pair};
 use dbtune::db::{Explain, Limits, Session, Target, Way, explain};
 use dbtune::model::{Outcome, Verdict, Workload};
 use std::time::Duration;

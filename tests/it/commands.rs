@@ -6,7 +6,8 @@ use std::process::Output;
 
 const UP: &str = "create index items_tenant_idx on items (tenant);\n";
 
-fn dbtune(folder: &Path, url: &str, arguments: &[&str]) -> (i32, String, String) {
+/// Exit code, standard output and standard error of dbtune in `folder`.
+pub(crate) fn dbtune(folder: &Path, url: &str, arguments: &[&str]) -> (i32, String, String) {
     let Output {
         status,
         stdout,

@@ -1,6 +1,7 @@
 //! `dbtune bench export`: the real pgbench runs what it writes.
 
-use crate::recording::{dbtune, shop};
+use crate::commands::dbtune;
+use crate::recording::shop;
 use crate::server;
 use std::process::Command;
 

@@ -48,6 +48,7 @@ mod migrate_refusals;
 mod migrate_render;
 mod migrate_replica;
 mod migrate_round_trip;
+mod pair;
 mod pgbench;
 mod planning;
 mod proposing;

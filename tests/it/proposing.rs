@@ -1,8 +1,8 @@
 //! `dbtune propose` as it is typed, and what becomes of its migrations: applied, proven, taken back.
 
+use crate::commands;
 use crate::server::{self, Db};
 use std::path::Path;
-use std::process::Output;
 
 /// A membership table, an access function once a row, and items of 200 locations.
 const CLINIC: &str = "
@@ -64,19 +64,10 @@ fn folder(workload: &str) -> tempfile::TempDir {
     folder
 }
 
+/// Exit code, and what was printed to either output.
 fn dbtune(folder: &Path, url: &str, arguments: &[&str]) -> (i32, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = std::process::Command::new(env!("CARGO_BIN_EXE_dbtune"))
-        .args(["--db", url, "--quiet"])
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout) + &text(stderr))
+    let (code, out, err) = commands::dbtune(folder, url, arguments);
+    (code, out + &err)
 }
 
 fn migrations(folder: &Path) -> Vec<(String, String)> {

@@ -1,8 +1,7 @@
 //! `dbtune bench record` on a real server: what it writes is read and run by `dbtune bench`.
 
+use crate::commands::dbtune;
 use crate::server::{self, Db};
-use std::path::Path;
-use std::process::Output;
 
 /// A membership table, an access function once a row, and orders of 50 shops of very different sizes.
 pub(crate) const SHOP: &str = "
@@ -74,22 +73,6 @@ async fn traffic(db: &Db) {
         .batch_execute("select count(*) from orders where total > 3")
         .await
         .unwrap();
-}
-
-pub(crate) fn dbtune(folder: &Path, url: &str, arguments: &[&str]) -> (i32, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = std::process::Command::new(env!("CARGO_BIN_EXE_dbtune"))
-        .args(["--db", url, "--quiet"])
-        .args(arguments)
-        .current_dir(folder)
-        .env("COLUMNS", "100")
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
 #[tokio::test(flavor = "multi_thread")]

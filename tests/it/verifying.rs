@@ -1,7 +1,7 @@
 //! Who sees and writes which rows, before and after a change.
 
+use crate::pair::Pair;
 use crate::tenants;
-use dbtune::bench::Pair;
 use dbtune::db::{Session, Target};
 use dbtune::model::{Outcome, Persona, Report};
 use dbtune::verify::{Access, Options, Visibility, report, verify};

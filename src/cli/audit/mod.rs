@@ -5,7 +5,7 @@ mod migrations;
 mod show;
 mod source;
 
-pub(super) use show::{plural, summary};
+pub(super) use show::{found, plural};
 pub(super) use source::read_live;
 
 use super::Context;

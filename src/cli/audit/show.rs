@@ -156,12 +156,8 @@ pub(super) fn count_policies(catalog: &Catalog) -> usize {
     catalog.tables.values().map(|t| t.policies.len()).sum()
 }
 
-/// What counts, where, and since when the statistics do, in one line.
-pub(in crate::cli) fn summary(catalog: &Catalog, findings: &[Finding]) -> String {
-    found(catalog, findings) + &since(catalog)
-}
-
-fn found(catalog: &Catalog, findings: &[Finding]) -> String {
+/// What counts, and where, in one line.
+pub(in crate::cli) fn found(catalog: &Catalog, findings: &[Finding]) -> String {
     let database = &catalog.server.database;
     let tables = count_tables(catalog);
     if tables == 0 {

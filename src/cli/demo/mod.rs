@@ -194,7 +194,7 @@ async fn look(owner: &Target, context: &Context, story: &mut Story<'_>) -> anyho
     let statements = read_statements(&session, &mut catalog).await?;
     let (findings, _) = rules::audit(&catalog, statements.as_ref(), &Scope::default());
     drop(task);
-    story.audited(audit::summary(&catalog, &findings), &findings);
+    story.audited(audit::found(&catalog, &findings), &findings);
     Ok(catalog)
 }
 

@@ -1,10 +1,10 @@
 //! Two copies of one database that differ in nothing but what is done to the second.
 
-use super::clones::{Clones, settle};
-use crate::db::{Error, Result, Target};
+use dbtune::bench::{Clones, settle};
+use dbtune::db::{Error, Result, Target};
 
 /// Both copies; end with [`Pair::close`], or the next run removes them.
-pub struct Pair {
+pub(crate) struct Pair {
     clones: Clones,
     before: Target,
     after: Target,
@@ -12,7 +12,7 @@ pub struct Pair {
 
 impl Pair {
     /// Two clones of `source`, as [`Clones::open`] makes them.
-    pub async fn open(source: &Target) -> Result<Self> {
+    pub(crate) async fn open(source: &Target) -> Result<Self> {
         let opened = Clones::open(source, &["before", "after"], std::future::pending()).await?;
         let none = || Error::new("clone a database", "no clone was made");
         let clones = opened.ok_or_else(none)?;
@@ -26,22 +26,22 @@ impl Pair {
         })
     }
 
-    pub fn before(&self) -> &Target {
+    pub(crate) fn before(&self) -> &Target {
         &self.before
     }
 
     /// The one to change. Call [`Pair::settle`] afterwards.
-    pub fn after(&self) -> &Target {
+    pub(crate) fn after(&self) -> &Target {
         &self.after
     }
 
     /// As [`settle`], of the second one.
-    pub async fn settle(&self) -> Result<()> {
+    pub(crate) async fn settle(&self) -> Result<()> {
         settle(&self.after).await
     }
 
     /// Drops both.
-    pub async fn close(self) -> Result<()> {
+    pub(crate) async fn close(self) -> Result<()> {
         self.clones.close().await
     }
 }
