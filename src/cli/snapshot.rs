@@ -73,7 +73,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
 }
 
 /// Beside the file first, then in its place: whoever reads it finds the old one or the new one. Returns its size.
-fn write(snapshot: &Snapshot, path: &Path) -> std::io::Result<u64> {
+pub(super) fn write(snapshot: &Snapshot, path: &Path) -> std::io::Result<u64> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     // Made with mode 0600.
     let file = tempfile::Builder::new()

@@ -38,6 +38,12 @@ fn the_whole_job() {
     let page = std::fs::read_to_string(folder.path().join("out/report.html")).unwrap();
     assert!(page.contains("inventory_count@nurse_small"));
     assert!(!page.contains("request.jwt.claims"), "no claims");
+    let snapshot = folder.path().join("out/snapshot.json");
+    let again = crate::audit_run::dbtune(
+        folder.path(),
+        &["audit", "--snapshot", snapshot.to_str().unwrap()],
+    );
+    assert_eq!(again.code, 1, "{}", again.err);
     let migrations = std::fs::read_dir(folder.path().join("out/migrations")).unwrap();
     assert!(migrations.count() > 2 * 8 + proposals.len());
 }

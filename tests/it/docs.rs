@@ -21,6 +21,23 @@ fn commands_are_documented() {
     compare("cli.md", &page);
 }
 
+/// A run over the demo platform as it was before anything was tuned, from what `dbtune demo` left of it.
+#[test]
+fn the_demo_platform_is_audited_as_recorded() {
+    let snapshot = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/clinic.snapshot.json");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let snapshot = snapshot.to_str().unwrap();
+    let arguments = ["audit", "--snapshot", snapshot, "--format", "markdown"];
+    let ran = crate::audit_run::dbtune(elsewhere.path(), &arguments);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    let page = format!(
+        "# The demo platform, audited\n\nWritten by `make docs`: what `dbtune audit --snapshot fixtures/clinic.snapshot.json --format \
+         markdown` prints. The snapshot is what `dbtune demo` leaves of its platform as it was before anything was tuned.\n\n{}",
+        ran.out
+    );
+    compare("audit-of-the-demo.md", &page);
+}
+
 /// One command and those below it.
 fn describe(command: &Command, path: &str, page: &mut String) {
     let top = !path.contains(' ');

@@ -3,13 +3,13 @@
 mod platform;
 mod story;
 
-use super::{Context, Failure, audit, bench, migrating, propose};
+use super::{Context, Failure, audit, bench, migrating, propose, snapshot};
 use crate::bench::{Effort, Gate, Judged, judge, measure_pair};
 use crate::cli::paired::on_pair;
 use crate::db::throwaway::{self, Throwaway};
 use crate::db::{Defaults, Limits, Session, Target, Way, read_catalog, read_statements, resolve};
 use crate::migrate::{self, Back, Folder, Layout, Options};
-use crate::model::{Catalog, Report, Workload};
+use crate::model::{Catalog, Report, Snapshot, Workload};
 use crate::propose::Advice;
 use crate::rules::{self, Scope};
 use crate::verify::{self, Visibility};
@@ -108,7 +108,7 @@ async fn tune(
         workload.personas.len(),
         PATIENCE.as_secs()
     ));
-    let catalog = look(owner, context, story).await?;
+    let catalog = look(args, owner, context, story).await?;
     let advice = advised(context, folder, owner, &catalog, &workload).await?;
     story.proposed(&advice);
     let limits = Limits {
@@ -187,7 +187,12 @@ async fn at_work(owner: &Target, workload: &Workload, context: &Context) -> anyh
     Ok(cut_off)
 }
 
-async fn look(owner: &Target, context: &Context, story: &mut Story<'_>) -> anyhow::Result<Catalog> {
+async fn look(
+    args: &Args,
+    owner: &Target,
+    context: &Context,
+    story: &mut Story<'_>,
+) -> anyhow::Result<Catalog> {
     let task = context.progress.start("audit", 0);
     let session = Session::connect(owner, "audit").await?;
     let mut catalog = read_catalog(&session).await?;
@@ -195,7 +200,11 @@ async fn look(owner: &Target, context: &Context, story: &mut Story<'_>) -> anyho
     let (findings, _) = rules::audit(&catalog, statements.as_ref(), &Scope::default());
     drop(task);
     story.audited(audit::found(&catalog, &findings), &findings);
-    Ok(catalog)
+    let path = args.output.join("snapshot.json");
+    let snapshot = Snapshot::new(catalog, statements);
+    snapshot::write(&snapshot, &path)
+        .with_context(|| format!("could not write {}", path.display()))?;
+    Ok(snapshot.catalog)
 }
 
 async fn advised(
