@@ -3,15 +3,19 @@
 use super::client::Client;
 use crate::db::Result;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::cell::RefCell;
+use std::ops::Range;
 
-/// Runs one query on all clients at once; each takes the next number as soon as it is free, until `next` has none.
+/// Runs one query on all clients at once; each takes the next of `numbers` as soon as it is free, until there is none.
 ///
 /// The executions of all clients, and what ended them early.
 pub(super) async fn run<T>(
     clients: &[Client],
-    next: impl Fn() -> Option<usize>,
+    numbers: Range<usize>,
     execute: impl AsyncFn(&Client, usize) -> Result<Option<T>>,
 ) -> (Vec<T>, Result<()>) {
+    let numbers = RefCell::new(numbers);
+    let next = || numbers.borrow_mut().next();
     let one = async |client: &Client| {
         let mut timed = Vec::new();
         while let Some(number) = next() {
@@ -20,7 +24,7 @@ pub(super) async fn run<T>(
                 Ok(None) => break,
                 Err(error) => {
                     // No other client needs to meet with the same error.
-                    while next().is_some() {}
+                    numbers.borrow_mut().by_ref().for_each(drop);
                     return (timed, Err(error));
                 }
             }

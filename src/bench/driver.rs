@@ -12,7 +12,6 @@ use crate::db::{
     explain_generic,
 };
 use crate::model::{Demand, Query, Samples};
-use std::cell::Cell;
 use std::time::Duration;
 
 /// One side of a benchmark: its connections, and each query's samples.
@@ -200,23 +199,16 @@ impl Side {
         let Some(mut track) = self.tracks.get_mut(at).map(std::mem::take) else {
             return Ok(());
         };
-        let next = Cell::new(track.executions);
-        let end = track.executions + count * self.width();
-        let take = || {
-            let number = next.get();
-            (track.runs && number < end).then(|| {
-                next.set(number + 1);
-                number
-            })
-        };
+        let wanted = if track.runs { count * self.width() } else { 0 };
+        let numbers = track.executions..track.executions + wanted;
+        track.executions = numbers.end;
         let limits = self.limits;
-        let (mut timed, outcome) = closed_loop::run(&self.clients, take, async |client, number| {
+        let running = closed_loop::run(&self.clients, numbers, async |client, number| {
             client.execute(at, query, number, limits).await
-        })
-        .await;
+        });
+        let (mut timed, outcome) = running.await;
         // In the order of their starts, as those of one client are.
         timed.sort_by_key(|t| t.number);
-        track.executions = next.get();
         let done = track.samples.latencies_ns.len();
         for one in timed {
             track.keep(query, one);
@@ -282,7 +274,7 @@ impl Side {
 
     /// Whether one draw gives other rows each time it is run.
     pub(super) async fn varies(&self, at: usize, query: &Query, draw: usize) -> Result<bool> {
-        if !self.tracks.get(at).is_some_and(Track::runs) {
+        if !self.tracks.get(at).is_some_and(|t| t.runs) {
             return Ok(false);
         }
         let limits = self.limits;

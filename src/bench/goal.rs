@@ -48,7 +48,7 @@ impl Goal {
         let share_ms = duration.as_secs_f64() * 1e3 / (queries * sides.len()).max(1) as f64;
         let estimates: Vec<Option<f64>> = sides
             .iter()
-            .map(|side| side.track(at).filter(|t| t.runs()).map(|t| t.estimate_ms))
+            .map(|side| side.track(at).filter(|t| t.runs).map(|t| t.estimate_ms))
             .collect();
         let quickest = estimates
             .iter()

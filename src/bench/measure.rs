@@ -6,7 +6,6 @@ use super::gate::Gate;
 use super::goal::{Goal, LONG_MS, MOST, hopeless, is_far};
 use super::open_loop::{self, Pace};
 use super::order::Order;
-use super::track::Track;
 use crate::db::{Limits, Result, Target, Way};
 use crate::model::{Demand, Query, Samples, Workload};
 use std::time::{Duration, Instant};
@@ -68,34 +67,10 @@ pub async fn measure_pair_under(
         sides.next().unwrap_or_default(),
     );
     let both = before.into_iter().zip(after);
+    let measured = queries.iter().zip(both).zip(repeatable);
     let measured =
-        queries
-            .iter()
-            .zip(both)
-            .zip(repeatable)
-            .map(|((query, (before, after)), repeatable)| Measured {
-                query: query.id.clone(),
-                weight: query.weight,
-                slo_ms: query.slo_ms,
-                before,
-                after,
-                repeatable,
-                thresholds: None,
-                allowed: None,
-            });
+        measured.map(|((query, sides), repeatable)| measured_of(query, sides, repeatable));
     Ok((measured.collect(), paces))
-}
-
-/// Measures every query on one database, in the order of the workload, with one client.
-pub async fn measure_one(
-    target: &Target,
-    workload: &Workload,
-    effort: Effort,
-    note: &mut dyn FnMut(u64, u64, &str),
-) -> Result<Vec<Samples>> {
-    let demand = Demand::default();
-    let (samples, _) = measure_one_under(target, workload, effort, demand, note).await?;
-    Ok(samples)
 }
 
 /// Measures every query on one database, in the order of the workload; at a fixed rate the pace comes second.
@@ -194,7 +169,7 @@ async fn closed(
 fn level(sides: &mut [Side], at: usize) {
     let estimates = || {
         let tracks = sides.iter().filter_map(|side| side.track(at));
-        tracks.filter(|t| t.runs()).map(|t| t.estimate_ms)
+        tracks.filter(|t| t.runs).map(|t| t.estimate_ms)
     };
     let slowest = estimates().fold(0.0, f64::max);
     let quickest = estimates().fold(f64::INFINITY, f64::min);
@@ -218,7 +193,7 @@ async fn visit(
         let (Some(side), Some(wanted)) = (sides.get_mut(index), goal.wanted.get(index)) else {
             continue;
         };
-        let Some(track) = side.track(at).filter(|t| t.runs()) else {
+        let Some(track) = side.track(at).filter(|t| t.runs) else {
             continue;
         };
         // What is wanted is wanted of each client.
@@ -247,10 +222,13 @@ fn reopen(sides: &[Side], queries: &[Query], goals: &mut [Goal], gate: Gate) -> 
         let (Some(b), Some(a)) = (before.track(at), after.track(at)) else {
             continue;
         };
-        if !(b.runs() && a.runs()) || hopeless(b) || hopeless(a) {
+        if !(b.runs && a.runs) || hopeless(b) || hopeless(a) {
             continue;
         }
-        if !is_settled(&measured(query, b, a), &gate) {
+        if !is_settled(
+            &measured_of(query, (b.samples.clone(), a.samples.clone()), true),
+            &gate,
+        ) {
             for wanted in &mut goal.wanted {
                 if *wanted < MOST {
                     *wanted *= 2;
@@ -262,14 +240,14 @@ fn reopen(sides: &[Side], queries: &[Query], goals: &mut [Goal], gate: Gate) -> 
     any
 }
 
-fn measured(query: &Query, before: &Track, after: &Track) -> Measured {
+fn measured_of(query: &Query, (before, after): (Samples, Samples), repeatable: bool) -> Measured {
     Measured {
         query: query.id.clone(),
         weight: query.weight,
         slo_ms: query.slo_ms,
-        before: before.samples.clone(),
-        after: after.samples.clone(),
-        repeatable: true,
+        before,
+        after,
+        repeatable,
         thresholds: None,
         allowed: None,
     }

@@ -38,7 +38,7 @@ pub use environment::{Difference, Environment, environment};
 pub use export::{Scripts, k6_script, pgbench_scripts};
 pub use gate::Gate;
 pub use latencies::taken;
-pub use measure::{Effort, measure_one, measure_one_under, measure_pair, measure_pair_under};
+pub use measure::{Effort, measure_one_under, measure_pair, measure_pair_under};
 pub use open_loop::{Pace, patience};
 pub use quantile::{Blocks, quantile, ratio_interval};
 pub use recorder::{Recorder, hdr_histogram};

@@ -6,7 +6,6 @@ use super::recorder::Recorder;
 use super::track::nanoseconds;
 use crate::db::{Limits, Result, Target, Way};
 use crate::model::Query;
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// What is sent for each execution.
@@ -34,16 +33,8 @@ pub async fn saturate(
         client.parse(0, query, limits).await?;
         connected.push(client);
     }
-    let next = Cell::new(0);
-    let take = || {
-        let number = next.get();
-        (number < count).then(|| {
-            next.set(number + 1);
-            number
-        })
-    };
     let begin = Instant::now();
-    let (latencies, outcome) = closed_loop::run(&connected, take, async |client, number| {
+    let (latencies, outcome) = closed_loop::run(&connected, 0..count, async |client, number| {
         let start = Instant::now();
         let sent = match shape {
             Shape::Statement => client.send(0, query, number).await?.is_some(),

@@ -20,11 +20,6 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// Whether there is anything to run.
-    pub(super) fn runs(&self) -> bool {
-        self.runs
-    }
-
     /// Quick enough to be run untimed.
     pub(super) fn is_quick(&self) -> bool {
         self.estimate_ms < WARM_UP_MS
