@@ -59,5 +59,5 @@ bench-apply: deps ## the long tests of apply and rollback: kills, crashes, a ful
 bench-driver: deps ## dbtune's driver beside pgbench on one server, in turns; DBTUNE_DRIVER_ROUNDS (21)
 	cargo bench --bench driver $(CARGO_FLAGS)
 
-bench-gate: deps ## the gate's error rates on a server and in simulation; DBTUNE_GATE_RUNS (100) of DBTUNE_GATE_SECONDS (20) each
+bench-gate: deps ## the gate's error rates on a server and in simulation; DBTUNE_GATE_RUNS (100) of DBTUNE_GATE_SECONDS (60) each
 	cargo test --release --lib --test it $(CARGO_FLAGS) -- --ignored --nocapture --test-threads 1 bench_gate:: simulation::

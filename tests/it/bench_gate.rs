@@ -1,8 +1,8 @@
 //! The gate's own error rates: how often it cries wolf where nothing changed, and how often it finds what became slower.
 //!
 //! Long, so asked for: `make bench-gate`. `DBTUNE_GATE_RUNS` (100) whole runs of each setting, each of
-//! `DBTUNE_GATE_SECONDS` (20); `DBTUNE_GATE_SETTINGS` names some of the settings; `DBTUNE_GATE_KEEP` is a folder for the samples of
-//! every run.
+//! `DBTUNE_GATE_SECONDS` (60); `DBTUNE_GATE_SETTINGS` names some of the settings; `DBTUNE_GATE_FROM` is the number of the first run
+//! (0), on which the query that is made slower depends; `DBTUNE_GATE_KEEP` is a folder for the samples of every run.
 
 use crate::pair::Pair;
 use crate::server::{self, Db};
@@ -105,7 +105,8 @@ async fn error_rates() {
     let number =
         |name: &str, default: usize| variable(name).map_or(default, |v| v.parse().unwrap());
     let runs = number("DBTUNE_GATE_RUNS", 100);
-    let seconds = number("DBTUNE_GATE_SECONDS", 20);
+    let seconds = number("DBTUNE_GATE_SECONDS", 60);
+    let first = number("DBTUNE_GATE_FROM", 0);
     let only = variable("DBTUNE_GATE_SETTINGS");
     let keep = variable("DBTUNE_GATE_KEEP");
     let (_db, target, costs) = ground().await;
@@ -125,12 +126,12 @@ async fn error_rates() {
         }
         let mut counts = Counts::default();
         println!("{}", setting.name);
-        for run in 0..runs {
+        for run in first..first + runs {
             let start = Instant::now();
             let slowed = (setting.slower > 0.0).then(|| (7 * run + 3) % TARGETS.len());
             let (measured, judged) = one(&target, &setting, slowed, costs, seconds).await;
             counts.add(slowed, &judged, start.elapsed());
-            println!("  run {run} took {:.0} s", start.elapsed().as_secs_f64());
+            println!("  {}", counts.so_far());
             if let Some(folder) = &keep {
                 let text = serde_json::to_string(&measured).unwrap();
                 std::fs::write(format!("{folder}/{}-{run}.json", setting.name), text).unwrap();
@@ -174,6 +175,14 @@ impl Counts {
                 )
             }));
         }
+    }
+
+    /// After each run, so that a series that is broken off has told what it found.
+    fn so_far(&self) -> String {
+        format!(
+            "{} runs, {} false alarms, {} found, {} inconclusive, {:.0} s",
+            self.runs, self.alarms, self.found, self.inconclusive, self.seconds
+        )
     }
 
     fn line(&self, setting: &Setting) -> String {

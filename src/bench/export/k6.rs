@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 /// What runs the tasks; the tasks themselves are data above it.
 const BODY: &str = include_str!("k6.js");
 
-/// The whole script. Without `drawn` its `setup()` draws personas and parameters when it runs.
-pub fn script(file: &WorkloadFile, drawn: Option<&Workload>) -> String {
+/// The whole script. Without `drawn` its `setup()` draws personas and parameters when it runs. `slo_ms` is the target of
+/// queries that name none.
+pub fn script(file: &WorkloadFile, drawn: Option<&Workload>, slo_ms: f64) -> String {
     let tasks: Vec<Value> = tasks(file, drawn)
         .iter()
         .map(|task| {
@@ -22,6 +23,7 @@ pub fn script(file: &WorkloadFile, drawn: Option<&Workload>) -> String {
                 "id": task.id,
                 "weight": query.weight,
                 "write": query.write,
+                "slo_ms": query.slo_ms.unwrap_or(slo_ms),
                 "role": crate::sql::quote::ident(&persona.role),
                 "sql": query.sql,
             });
@@ -75,7 +77,7 @@ mod tests {
             }],
             ..WorkloadFile::default()
         };
-        let text = script(&file, None);
+        let text = script(&file, None, 100.0);
         let data = text
             .strip_prefix("const TASKS = ")
             .and_then(|t| t.split_once(";\n"))
@@ -83,6 +85,7 @@ mod tests {
             .0;
         let tasks: Value = serde_json::from_str(data).unwrap();
         assert_eq!(tasks[0]["id"], "q@p");
+        assert_eq!(tasks[0]["slo_ms"], 100.0);
         assert_eq!(tasks[0]["role"], "\"App \"\"x\"\"\"");
         assert!(text.contains("k6/x/sql/driver/postgres"));
     }

@@ -67,13 +67,13 @@ pub(in crate::cli) async fn run(args: Args, context: &Context) -> anyhow::Result
         }));
     }
     if let Some(path) = &args.k6 {
-        write(path, &k6_script(&file, drawn.as_ref()))?;
+        write(path, &k6_script(&file, drawn.as_ref(), settings.slo_ms))?;
         written.push(path.display().to_string());
     }
     let values = if args.with_values {
-        "They hold row values."
+        "Drawn row values are in what was written."
     } else {
-        "They hold no row value: --with-values writes the drawn ones."
+        "No row value is in what was written: --with-values writes the drawn ones."
     };
     let mut report = Report::new(
         "bench export",
@@ -81,9 +81,13 @@ pub(in crate::cli) async fn run(args: Args, context: &Context) -> anyhow::Result
     );
     report.gaps = gaps;
     report.data = serde_json::json!({ "pgbench": args.pgbench, "k6": args.k6, "with_values": args.with_values });
-    report.next = args
-        .pgbench
-        .map(|folder| format!("{} -c 8 -T 60", folder.join("run.sh").display()));
+    let pgbench = args.pgbench.map(|folder| folder.join("run.sh"));
+    report.next = pgbench
+        .map(|script| format!("{} -c 8 -T 60", script.display()))
+        .or_else(|| {
+            let script = args.k6?;
+            Some(format!("k6 run --vus 8 --duration 60s {}", script.display()))
+        });
     Ok(report)
 }
 
