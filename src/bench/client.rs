@@ -1,5 +1,6 @@
 //! One connection of a side, and one execution on it.
 
+use super::bell::Bell;
 use super::processor::Queue;
 use crate::db::{Execution, Limits, Prepared, Result, Session, Target, Way, Wire, draw_of};
 use crate::model::Query;
@@ -8,7 +9,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 /// A connection with the statements it has parsed.
@@ -19,6 +20,7 @@ pub(super) struct Client {
     wire: RefCell<Option<Wire>>,
     /// Whether polling the wire again waits for the server.
     awaiting: Option<Arc<AtomicBool>>,
+    bell: Arc<Bell>,
     queue: Option<Queue>,
     /// By query.
     prepared: Vec<Option<Prepared>>,
@@ -69,6 +71,7 @@ impl Client {
             session: session.in_the_way(way),
             wire: RefCell::new(Some(wire)),
             awaiting,
+            bell: Arc::default(),
             queue: None,
             prepared: std::iter::repeat_with(|| None).take(queries).collect(),
         };
@@ -81,19 +84,18 @@ impl Client {
     /// Moves the bytes of the connection while `work` waits for them.
     async fn driven<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
+        let waker = Waker::from(Arc::clone(&self.bell));
         poll_fn(|cx| {
-            loop {
+            self.bell.answer(cx, || {
+                let mut cx = Context::from_waker(&waker);
                 // What has arrived, what it means, and at once what is to be sent next.
-                self.poll_wire(cx);
-                let done = work.as_mut().poll(cx);
-                if done.is_ready() {
-                    return done;
+                self.poll_wire(&mut cx);
+                let done = work.as_mut().poll(&mut cx);
+                if done.is_pending() {
+                    self.poll_wire(&mut cx);
                 }
-                self.poll_wire(cx);
-                if !self.is_awaiting() {
-                    return Poll::Pending;
-                }
-            }
+                (done, self.is_awaiting())
+            })
         })
         .await
     }

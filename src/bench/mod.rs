@@ -1,6 +1,7 @@
 //! Before and after, measured in turns as the people who wait for the answer.
 
 mod baseline;
+mod bell;
 mod change;
 mod client;
 mod clones;

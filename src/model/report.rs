@@ -9,7 +9,7 @@ pub struct Report {
     pub outcome: Outcome,
     /// The result in one line.
     pub summary: String,
-    /// What people read, in order. Rendered by table, markdown and HTML.
+    /// What people read, in order. Rendered by table, markdown and HTML; test results hold the texts.
     pub blocks: Vec<Block>,
     /// Every format shows every one of them.
     pub findings: Vec<Finding>,
@@ -56,6 +56,8 @@ pub enum Outcome {
 pub enum Block {
     Heading(String),
     Text(String),
+    /// What the reader must know before trusting the rest. Every format shows it.
+    Warning(String),
     Table(Grid),
     Code {
         language: String,

@@ -1,7 +1,7 @@
 //! Workflow commands that GitHub Actions turns into annotations of the changed lines and of the run.
 
 use super::{Format, Style, clean};
-use crate::model::{CheckResult, Finding, Outcome, Report, Severity};
+use crate::model::{Block, CheckResult, Finding, Outcome, Report, Severity};
 use std::io::{self, Write};
 
 pub(super) static FORMAT: Format = Format {
@@ -40,6 +40,12 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
             CheckResult::Passed => {}
         }
     }
+    let title = format!("dbtune {}", report.command);
+    for block in &report.blocks {
+        if let Block::Warning(words) = block {
+            command("warning", &[("title", title.clone())], words, out)?;
+        }
+    }
     for gap in &report.gaps {
         let remedy = gap.remedy.as_ref().map(|r| format!("\n{r}"));
         let words = format!("{}: {}{}", gap.what, gap.why, remedy.unwrap_or_default());
@@ -55,7 +61,6 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
         Outcome::Inconclusive => "warning",
         Outcome::Fail => "error",
     };
-    let title = format!("dbtune {}", report.command);
     command(kind, &[("title", title)], &report.summary, out)
 }
 
@@ -124,6 +129,10 @@ mod tests {
             ),
             check("noisy@a", CheckResult::Skipped("too noisy".to_owned())),
         ];
+        report.blocks = vec![
+            Block::Text("before: main".to_owned()),
+            Block::Warning("another server".to_owned()),
+        ];
         let mut bytes = Vec::new();
         let style = Style {
             color: false,
@@ -137,6 +146,7 @@ mod tests {
             [
                 "::error title=a%2Cb%3Ac@x::100 %25%0A::error::no%0A%0Amore",
                 "::warning title=noisy@a::too noisy",
+                "::warning title=dbtune bench::another server",
                 "::error title=dbtune bench::1 query: 1 slower",
             ]
         );

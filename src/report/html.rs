@@ -38,6 +38,9 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
         match block {
             Block::Heading(words) => writeln!(out, "<h2>{}</h2>", text(words))?,
             Block::Text(words) => writeln!(out, "<p>{}</p>", lines(words))?,
+            Block::Warning(words) => {
+                writeln!(out, "<p class=\"warn\">Warning: {}</p>", lines(words))?;
+            }
             Block::Table(grid) => table(grid, out)?,
             Block::Chart(chart) => chart::render(chart, out)?,
             Block::Curves(curves) => curves::render(curves, out)?,

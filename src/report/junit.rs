@@ -1,7 +1,7 @@
 //! The XML that CI servers read as test results: one test suite a run, one test case a check.
 
 use super::{Format, Style, clean};
-use crate::model::{Check, CheckResult, Report};
+use crate::model::{Block, Check, CheckResult, Report};
 use std::io::{self, Write};
 
 pub(super) static FORMAT: Format = Format {
@@ -67,9 +67,14 @@ fn case(check: &Check, command: &str, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// What is no test case: the result in words, findings that do not fail, and what was not looked at.
+/// What is no test case: the result and what was compared in words, findings that do not fail, and what was not looked at.
 fn remarks(report: &Report) -> String {
     let mut lines = vec![report.summary.clone()];
+    lines.extend(report.blocks.iter().filter_map(|block| match block {
+        Block::Text(words) => Some(words.clone()),
+        Block::Warning(words) => Some(format!("warning: {words}")),
+        _ => None,
+    }));
     lines.extend(report.findings.iter().map(|f| {
         let excuse = match &f.excuse {
             None => "",
@@ -137,6 +142,10 @@ mod tests {
                 result: CheckResult::Skipped("no".to_owned()),
             },
         ];
+        report.blocks = vec![
+            Block::Text("before: main".to_owned()),
+            Block::Warning("another <server>".to_owned()),
+        ];
         let mut bytes = Vec::new();
         let style = Style {
             color: false,
@@ -151,6 +160,10 @@ mod tests {
         );
         assert!(
             xml.contains("&lt;x&gt; &quot;&apos;\\u{1b}[0m\\u{0}\\u{ffff}&#10;"),
+            "{xml}"
+        );
+        assert!(
+            xml.contains("before: main&#10;warning: another &lt;server&gt;"),
             "{xml}"
         );
         assert!(

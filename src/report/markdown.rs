@@ -30,6 +30,7 @@ fn render(report: &Report, _: Style, out: &mut dyn Write) -> io::Result<()> {
         match block {
             Block::Heading(heading) => writeln!(out, "### {}\n", text(heading))?,
             Block::Text(words) => writeln!(out, "{}\n", text(words))?,
+            Block::Warning(words) => writeln!(out, "**Warning:** {}\n", text(words))?,
             Block::Table(grid) => render_grid(grid, out)?,
             Block::Chart(_) | Block::Curves(_) | Block::Heat(_) => {}
             Block::Sides(sides) => render_sides(sides, out)?,

@@ -45,6 +45,10 @@ fn lines(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
         match block {
             Block::Heading(text) => writeln!(out, "\n{}", paint(text, Tone::Plain, true, style))?,
             Block::Text(text) => writeln!(out, "{}", clean(text))?,
+            Block::Warning(text) => {
+                let words = format!("Warning: {}", clean(text));
+                writeln!(out, "{}", paint(&words, Tone::Warn, false, style))?;
+            }
             Block::Table(grid) => writeln!(out, "{}", draw(grid, style))?,
             Block::Chart(_) | Block::Curves(_) | Block::Heat(_) | Block::Sides(_) => {}
             Block::Code { text, .. } => {

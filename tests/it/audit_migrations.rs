@@ -103,7 +103,9 @@ fn other_layouts_and_a_bootstrap() {
     let ran = audit(folder.path(), "dbmate");
     assert_eq!(ran.code, 2, "{}", ran.out);
     assert!(
-        ran.err.contains("m/1_first.sql:2: ") && ran.err.contains("hidden"),
+        ran.err.contains("m/1_first.sql:2: ")
+            && ran.err.contains("hidden")
+            && ran.err.contains("--bootstrap FILE"),
         "{}",
         ran.err
     );

@@ -152,7 +152,12 @@ impl Build<'_> {
                 .as_deref()
                 .is_some_and(|s| MISSING.contains(&s));
             if !missing || !self.stand_in(own_roles).await? {
-                let message = format!("{}:{line}: {error}", script.file);
+                let advice = if missing {
+                    "\nIf this is not made by a migration but was there before them, make it with --bootstrap FILE (SQL)."
+                } else {
+                    ""
+                };
+                let message = format!("{}:{line}: {error}{advice}", script.file);
                 return Err(Failure {
                     code: CANNOT,
                     message,

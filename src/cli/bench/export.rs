@@ -86,7 +86,10 @@ pub(in crate::cli) async fn run(args: Args, context: &Context) -> anyhow::Result
         .map(|script| format!("{} -c 8 -T 60", script.display()))
         .or_else(|| {
             let script = args.k6?;
-            Some(format!("k6 run --vus 8 --duration 60s {}", script.display()))
+            Some(format!(
+                "k6 run --vus 8 --duration 60s {}",
+                script.display()
+            ))
         });
     Ok(report)
 }

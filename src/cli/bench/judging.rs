@@ -97,11 +97,9 @@ pub(super) fn name_sides(
         });
         sides.insert(part.to_owned(), side);
     }
-    let warned = warnings.iter().map(|w| {
-        Block::Text(format!(
-            "Warning: the sides differ in more than the change. {w}"
-        ))
-    });
+    let warned = warnings
+        .iter()
+        .map(|w| Block::Warning(format!("The sides differ in more than the change. {w}")));
     head.extend(warned);
     report.blocks.splice(0..0, head);
     if let Some(data) = report.data.as_object_mut() {
