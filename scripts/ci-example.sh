@@ -19,7 +19,8 @@ psql "$DATABASE_URL" --quiet --set ON_ERROR_STOP=1 --file "$SEED"
 # step: Benchmark before and after
 base=${BASE_REF:+origin/$BASE_REF}
 code=0
-"$DBTUNE" --db "$DATABASE_URL" --format markdown bench --before "${base:-HEAD~1}" --after HEAD --gate \
-  --workload "$WORKLOAD" --migrations "$MIGRATIONS" --duration "$DURATION" -o bench.html > bench.md || code=$?
+"$DBTUNE" --db "$DATABASE_URL" --format github bench --before "${base:-HEAD~1}" --after HEAD --gate \
+  --workload "$WORKLOAD" --migrations "$MIGRATIONS" --duration "$DURATION" \
+  -o bench.html -o bench.md -o bench.xml || code=$?
 cat bench.md >> "${GITHUB_STEP_SUMMARY:-/dev/stdout}"
 exit "$code"

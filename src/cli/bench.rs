@@ -9,15 +9,15 @@ mod sides;
 use super::duration::duration;
 use super::load::Load;
 use super::paired::interruptible;
-use super::{Context, migrating};
+use super::{Context, migrating, outputs};
 use crate::bench::{Effort, Gate, patience};
 use crate::config::Settings;
 use crate::db::{Defaults, Limits, Plans, Protocol, Session, Target, Way, resolve};
 use crate::migrate::Interrupt;
 use crate::model::{Demand, Report, Workload, WorkloadFile};
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use sides::{Finder, Found, Side};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Measure every query of the workload before and after the pending migrations
@@ -90,9 +90,10 @@ pub struct Args {
     /// Report slow queries without failing
     #[arg(long)]
     pub no_gate: bool,
-    /// With `--before` alone the baseline to write, else the report: its ending (.html, .json, .md, .xml) names the format
+    /// With `--before` alone the baseline to write, else the report: its ending (.html, .json, .md, .xml) names the format.
+    /// May be repeated, for several formats of one run
     #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub output: Vec<PathBuf>,
 }
 
 /// What else is done with a workload.
@@ -145,6 +146,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         Some(Other::Export(args)) => return export::run(args, context).await,
         None => {}
     }
+    outputs::check(&args.output)?;
     let mut settings = context.settings()?;
     let percent = args.gate.flatten();
     if percent.is_some() {
@@ -180,15 +182,15 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     // What takes back a migration of another branch may be here; where this folder is broken, it is elsewhere or nowhere.
     let folder = finder.folder().unwrap_or_default();
     let Some(after) = after else {
-        let path = args.output.as_deref().with_context(|| {
-            "name the file to record to: dbtune bench --before -o FILE (or measure both: --before --after)"
-        })?;
+        let [path] = args.output.as_slice() else {
+            bail!(
+                "name one file to record to: dbtune bench --before -o FILE (or measure both: --before --after)"
+            );
+        };
         return plan.record(before, path, &folder).await;
     };
-    let report = plan.compare(before, after, &folder).await?;
-    if let Some(path) = &args.output {
-        write_report(&report, path, context)?;
-    }
+    let mut report = plan.compare(before, after, &folder).await?;
+    outputs::write_all(&mut report, &args.output, context);
     Ok(report)
 }
 
@@ -336,21 +338,4 @@ fn select(file: &mut WorkloadFile, only: &[String]) -> anyhow::Result<()> {
             all.join(", ")
         ),
     }
-}
-
-/// Writes the report in the format that the file's ending names, else in that of the run.
-pub(super) fn write_report(report: &Report, path: &Path, context: &Context) -> anyhow::Result<()> {
-    let format = crate::report::format_of_file(path)
-        .filter(|f| f.shows(&report.command))
-        .or_else(|| crate::report::format(&context.global.format));
-    let mut bytes = Vec::new();
-    let style = crate::report::Style {
-        color: false,
-        width: 100,
-        ascii: false,
-    };
-    if let Some(format) = format {
-        (format.render)(report, style, &mut bytes)?;
-    }
-    std::fs::write(path, bytes).with_context(|| format!("could not write {}", path.display()))
 }

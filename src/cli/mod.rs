@@ -15,6 +15,7 @@ mod gaining;
 mod given;
 mod load;
 mod migrating;
+mod outputs;
 mod paired;
 mod progress;
 mod propose;

@@ -155,7 +155,9 @@ async fn the_steps_pass_a_harmless_change_and_stop_a_bad_one() {
             && summary.contains("after: git HEAD ("),
         "{summary}"
     );
-    assert!(folder.path().join("bench.html").exists());
+    for file in ["bench.html", "bench.md", "bench.xml"] {
+        assert!(folder.path().join(file).exists(), "{file}: {text}");
+    }
     assert!(text.contains("::notice title=dbtune audit::"), "{text}");
 
     let bad = "drop index notes_owner_idx;\nalter policy own on notes using (owner = (select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::int) and pg_sleep(0.0002)::text = '');\n";
@@ -164,7 +166,7 @@ async fn the_steps_pass_a_harmless_change_and_stop_a_bad_one() {
     let summary = std::fs::read_to_string(folder.path().join("summary.md")).unwrap_or_default();
     let table = summary.split("<details>").next().unwrap();
     assert!(
-        summary.is_empty() || table.contains("| mine@seven |"),
-        "{summary}"
+        table.contains("| mine@seven |") && text.contains("::error title=mine@seven::"),
+        "{text}\n{summary}"
     );
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Output;
 
 const UP: &str = "create index items_tenant_idx on items (tenant);\n";
+/// No server: whoever connects fails.
+const NOWHERE: &str = "postgresql://nobody@127.0.0.1:1/nothing";
 
 /// Exit code, standard output and standard error of dbtune in `folder`.
 pub(crate) fn dbtune(folder: &Path, url: &str, arguments: &[&str]) -> (i32, String, String) {
@@ -54,9 +56,22 @@ async fn bench_and_verify_an_index() {
         "--no-gate",
         "-o",
         "r.html",
+        "-o",
+        "r.xml",
     ];
+    let nowhere = [&bench[..], &["-o", "no/such/folder/r.md"]].concat();
+    let (code, out, err) = dbtune(folder.path(), NOWHERE, &nowhere);
+    assert_eq!(code, 2, "before anything is measured: {out}");
+    assert!(err.contains("cannot write no/such/folder/r.md"), "{err}");
+    assert!(!folder.path().join("r.html").exists());
+
     let (code, out, err) = dbtune(folder.path(), &url, &bench);
     assert_eq!(code, 0, "{out}{err}");
+    let cases = std::fs::read_to_string(folder.path().join("r.xml")).unwrap();
+    assert!(
+        cases.starts_with("<?xml") && cases.contains("after: the pending migrations"),
+        "{cases}"
+    );
     assert!(
         out.contains("count@seven") && out.contains("faster"),
         "{out}"

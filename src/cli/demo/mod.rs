@@ -3,7 +3,7 @@
 mod platform;
 mod story;
 
-use super::{Context, Failure, audit, bench, migrating, propose, snapshot};
+use super::{Context, Failure, audit, migrating, outputs, propose, snapshot};
 use crate::bench::{Effort, Gate, Judged, judge, measure_pair};
 use crate::cli::paired::on_pair;
 use crate::db::throwaway::{self, Throwaway};
@@ -86,7 +86,7 @@ async fn whole(args: &Args, context: &Context) -> anyhow::Result<Report> {
     let mut report = report?;
     report.gaps.extend(lacks);
     let page = args.output.join("report.html");
-    bench::write_report(&report, &page, context)?;
+    outputs::write(&report, &page, context)?;
     Ok(report)
 }
 
