@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::gate::Gate;
 use super::inference::false_discovery;
-use super::latencies::Latencies;
+use super::latencies::{Latencies, time};
 use super::quantile::{quantile_at_least, ratio, sorted};
 use crate::model::{Comparison, PlanChange, Samples, Thresholds, Verdict};
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,7 @@ impl<'a> Found<'a> {
             return (Verdict::Differs, true);
         }
         let change = &self.change;
-        let p95 = |l: &Latencies| milliseconds(l.quantile(0.95), self.gate);
+        let p95 = |l: &Latencies| in_words(l.quantile(0.95), self.gate);
         if let Some(slower) = change.slower.filter(|s| s.p_value <= threshold) {
             reasons.push(format!(
                 "p95 {} → {}: {}{:.2} times as long, at least {:.2} with confidence, over {:.2}",
@@ -226,11 +226,11 @@ fn difference(measured: &Measured) -> Option<String> {
     }
 }
 
-fn milliseconds(value: f64, gate: &Gate) -> String {
+fn in_words(value: f64, gate: &Gate) -> String {
     if value.is_finite() {
-        format!("{value:.1} ms")
+        time(value)
     } else {
-        format!("over {} ms", gate.timeout.as_millis())
+        format!("over {}", time(gate.timeout.as_secs_f64() * 1e3))
     }
 }
 

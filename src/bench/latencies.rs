@@ -8,6 +8,16 @@ use crate::model::{Samples, Side};
 /// Points of a thinned distribution function.
 const POINTS: u32 = 100;
 
+/// Milliseconds with about three digits.
+pub(super) fn time(ms: f64) -> String {
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.2} ms"),
+        ms if ms < 100.0 => format!("{ms:.1} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
 /// In the order they were taken; executions that were cut off are infinite and come last.
 pub(super) struct Latencies {
     pub(super) values: Vec<f64>,

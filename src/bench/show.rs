@@ -2,6 +2,7 @@
 
 use super::comparison::{Measured, compare_all};
 use super::gate::Gate;
+use super::latencies::time;
 use super::picture;
 use crate::model::{
     Block, Cell, Check, CheckResult, Comparison, Gap, Grid, Outcome, Report, Side, Tone, Verdict,
@@ -219,16 +220,6 @@ fn buffers(comparison: &Comparison) -> String {
     )
 }
 
-/// Milliseconds with about three digits.
-fn time(ms: f64) -> String {
-    match ms {
-        ms if ms < 10.0 => format!("{ms:.2} ms"),
-        ms if ms < 100.0 => format!("{ms:.1} ms"),
-        ms if ms < 1000.0 => format!("{ms:.0} ms"),
-        ms => format!("{:.1} s", ms / 1000.0),
-    }
-}
-
 fn count(n: u64) -> String {
     match n {
         n if n < 10_000 => n.to_string(),
@@ -258,7 +249,11 @@ pub fn summary(comparisons: &[Comparison]) -> String {
             parts.push(format!("{n} {word}"));
         }
     }
-    let mut text = format!("{} queries: {}", comparisons.len(), parts.join(", "));
+    let queries = match comparisons.len() {
+        1 => "1 query".to_owned(),
+        n => format!("{n} queries"),
+    };
+    let mut text = format!("{queries}: {}", parts.join(", "));
     if let Some(gain) = mean_gain(comparisons) {
         text.push_str(&format_gain(gain));
     }

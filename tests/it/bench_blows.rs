@@ -273,7 +273,7 @@ async fn one_query_and_what_it_may_answer() {
     );
     assert!(code == 0 || code == 3, "{code}: {out}{err}");
     assert!(
-        out.contains("1 queries: 1 ") && !out.contains("DIFFERS"),
+        out.contains("1 query: 1 ") && !out.contains("DIFFERS"),
         "{out}"
     );
     // Rows on one side only, fewer rows, an error on one side: never compared.

@@ -3,6 +3,7 @@
 use super::Plan;
 use super::sides::Found;
 use crate::bench::{Asked, Gate, Measured, judge, report, taken};
+use crate::cli::audit::plural;
 use crate::cli::paired::Copied;
 use crate::model::{Block, Gap, Report};
 
@@ -70,7 +71,9 @@ impl Plan<'_> {
             format!("Gate: p95 under the target, and no more than {percent} % longer")
         };
         format!(
-            "{queries} queries as {personas} personas, each in a transaction of its own, rolled back.\n{gate}."
+            "{} as {}, each in a transaction of its own, rolled back.\n{gate}.",
+            plural(queries, "query", "queries"),
+            plural(personas, "persona", "personas")
         )
     }
 }

@@ -7,6 +7,7 @@ use crate::bench::{
     Asked, Baseline, Difference, Effort, Environment, Measured, Pace, Recordings, environment,
     measure_one_under, measure_pair_under, other_load, paired, recordings, tell_load,
 };
+use crate::cli::audit::plural;
 use crate::cli::paired::{Copied, Wanted, interruptible, on_clones};
 use crate::cli::{CANNOT, Failure};
 use crate::db::{Error, Session, Target, find_eviction};
@@ -163,8 +164,8 @@ impl Plan<'_> {
             std::fs::write(path, text)
                 .with_context(|| format!("could not write {}", path.display()))?;
             let shown = path.display();
-            let count = workload.queries.len();
-            let mut report = Report::new("bench", format!("Recorded {count} queries in {shown}."));
+            let count = plural(workload.queries.len(), "query", "queries");
+            let mut report = Report::new("bench", format!("Recorded {count} in {shown}."));
             report.blocks.push(Block::Text(format!("side: {what}")));
             report.data = serde_json::json!({
                 "baseline": path, "side": what, "environment": baseline.environment,
