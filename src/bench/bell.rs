@@ -43,6 +43,11 @@ impl Bell {
         }
         found
     }
+
+    /// What rang so far is answered by what `poll` polls next.
+    pub(super) fn hush(&self) {
+        self.rang.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Wake for Bell {
@@ -99,5 +104,12 @@ mod tests {
         });
         assert!(found.is_pending());
         assert_eq!(count.0.load(Ordering::SeqCst), 2, "others get their turn");
+        let found = bell.answer(&cx, || {
+            inner.wake_by_ref();
+            bell.hush();
+            (Poll::<()>::Pending, false)
+        });
+        assert!(found.is_pending());
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
     }
 }

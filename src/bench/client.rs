@@ -92,6 +92,7 @@ impl Client {
                 self.poll_wire(&mut cx);
                 let done = work.as_mut().poll(&mut cx);
                 if done.is_pending() {
+                    self.bell.hush();
                     self.poll_wire(&mut cx);
                 }
                 (done, self.is_awaiting())
