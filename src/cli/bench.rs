@@ -264,9 +264,8 @@ struct Plan<'a> {
 impl Plan<'_> {
     async fn draw(&self, target: &Target) -> anyhow::Result<Workload> {
         let session = Session::connect(target, "draw").await?;
-        let configured = &self.settings.gate;
         let defaults = Defaults {
-            slo_ms: self.default_slo_ms(),
+            slo_ms: self.settings.usual_target_ms(),
             draws: self.args.draws.unwrap_or(self.settings.draws),
             limits: Limits {
                 statement: Duration::from_millis(self.settings.statement_timeout_ms),
@@ -275,16 +274,9 @@ impl Plan<'_> {
         };
         let mut workload = resolve(&session, self.file, defaults).await?;
         for query in &mut workload.queries {
-            if let Some(ms) = configured.target_ms(&query.id) {
-                query.slo_ms = ms;
-            }
+            query.slo_ms = self.settings.target_ms(&query.id, Some(query.slo_ms));
         }
         Ok(workload)
-    }
-
-    fn default_slo_ms(&self) -> f64 {
-        let configured = self.settings.gate.p95_ms.as_ref();
-        configured.map_or(self.settings.slo_ms, |ms| ms.value)
     }
 
     /// For one side or two in turns.

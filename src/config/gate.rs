@@ -195,6 +195,11 @@ gate:
         assert!((clerk.p95_percent - 30.0).abs() < 1e-9);
         assert_eq!(gate.target_ms("list@clerk"), Some(400.0));
         assert_eq!(gate.target_ms("other@clerk"), None);
+        let settings = Settings::parse("f", FILE).unwrap();
+        let target = |id, own| settings.target_ms(id, own);
+        assert!((target("list@clerk", Some(7.0)) - 400.0).abs() < 1e-9);
+        assert!((target("other@clerk", Some(7.0)) - 7.0).abs() < 1e-9);
+        assert!((target("other@clerk", None) - 100.0).abs() < 1e-9);
     }
 
     #[test]

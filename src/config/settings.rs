@@ -67,6 +67,18 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The target for p95 of queries that name none, in milliseconds.
+    pub fn usual_target_ms(&self) -> f64 {
+        let gate = self.gate.p95_ms.as_ref();
+        gate.map_or(self.slo_ms, |ms| ms.value)
+    }
+
+    /// The target for p95 of `query@persona`, whose workload entry may name its `own`, in milliseconds.
+    pub fn target_ms(&self, id: &str, own: Option<f64>) -> f64 {
+        let gate = self.gate.target_ms(id);
+        gate.or(own).unwrap_or_else(|| self.usual_target_ms())
+    }
+
     pub fn parse(file: &str, text: &str) -> Result<Self, Error> {
         // A file of comments alone says nothing, and that is fine.
         let parsed: Option<Self> = from_yaml(file, text)?;

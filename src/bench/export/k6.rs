@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 /// What runs the tasks; the tasks themselves are data above it.
 const BODY: &str = include_str!("k6.js");
 
-/// The whole script. Without `drawn` its `setup()` draws personas and parameters when it runs. `slo_ms` is the target of
-/// queries that name none.
-pub fn script(file: &WorkloadFile, drawn: Option<&Workload>, slo_ms: f64) -> String {
+/// The whole script. Without `drawn` its `setup()` draws personas and parameters when it runs. `target` gives the target of a
+/// `query@persona` whose workload entry may name its own, in milliseconds.
+pub fn script(
+    file: &WorkloadFile,
+    drawn: Option<&Workload>,
+    target: &dyn Fn(&str, Option<f64>) -> f64,
+) -> String {
     let tasks: Vec<Value> = tasks(file, drawn)
         .iter()
         .map(|task| {
@@ -23,7 +27,7 @@ pub fn script(file: &WorkloadFile, drawn: Option<&Workload>, slo_ms: f64) -> Str
                 "id": task.id,
                 "weight": query.weight,
                 "write": query.write,
-                "slo_ms": query.slo_ms.unwrap_or(slo_ms),
+                "slo_ms": target(&task.id, query.slo_ms),
                 "role": crate::sql::quote::ident(&persona.role),
                 "sql": query.sql,
             });
@@ -77,7 +81,7 @@ mod tests {
             }],
             ..WorkloadFile::default()
         };
-        let text = script(&file, None, 100.0);
+        let text = script(&file, None, &|_, own| own.unwrap_or(100.0));
         let data = text
             .strip_prefix("const TASKS = ")
             .and_then(|t| t.split_once(";\n"))

@@ -34,7 +34,7 @@ pub(in crate::cli) async fn run(args: Args, context: &Context) -> anyhow::Result
     let drawn = if args.with_values {
         let session = Session::connect(&context.target()?, "draw").await?;
         let defaults = Defaults {
-            slo_ms: settings.slo_ms,
+            slo_ms: settings.usual_target_ms(),
             draws: settings.draws,
             limits: Limits {
                 statement: std::time::Duration::from_millis(settings.statement_timeout_ms),
@@ -67,7 +67,8 @@ pub(in crate::cli) async fn run(args: Args, context: &Context) -> anyhow::Result
         }));
     }
     if let Some(path) = &args.k6 {
-        write(path, &k6_script(&file, drawn.as_ref(), settings.slo_ms))?;
+        let target = |id: &str, own| settings.target_ms(id, own);
+        write(path, &k6_script(&file, drawn.as_ref(), &target))?;
         written.push(path.display().to_string());
     }
     let values = if args.with_values {

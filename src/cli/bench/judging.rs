@@ -43,18 +43,13 @@ impl Plan<'_> {
 
     /// What the workload file says of its queries, where no database is there to draw from.
     pub(super) fn asked(&self) -> Vec<Asked> {
-        let configured = &self.settings.gate;
-        let default = self.default_slo_ms();
         let mut asked = Vec::new();
         for query in &self.file.queries {
             for persona in &query.personas {
                 let id = format!("{}@{persona}", query.name);
                 asked.push(Asked {
                     weight: query.weight,
-                    slo_ms: configured
-                        .target_ms(&id)
-                        .or(query.slo_ms)
-                        .unwrap_or(default),
+                    slo_ms: self.settings.target_ms(&id, query.slo_ms),
                     is_limited: crate::sql::is_limited(&query.sql),
                     id,
                 });
