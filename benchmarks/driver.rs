@@ -154,7 +154,7 @@ impl Ground {
             let mut logged = logged_first.then(|| self.turn(shape, clients, true));
             let mut plain = (!logged_first).then(|| self.turn(shape, clients, false));
             let query = query(shape, &self.target.user);
-            let (recorder, took) = saturate(&self.target, &query, clients, TURN, shape)
+            let (latencies, took) = saturate(&self.target, &query, clients, TURN, shape)
                 .await
                 .unwrap();
             let logged = logged
@@ -163,11 +163,11 @@ impl Ground {
             let plain = plain
                 .take()
                 .unwrap_or_else(|| self.turn(shape, clients, false));
-            assert_eq!(recorder.latencies_ns().len(), TURN, "a sample was lost");
+            assert_eq!(latencies.len(), TURN, "a sample was lost");
             found.pgbench_tps.push(plain.0);
             found.pgbench_ms.push(logged.1);
             found.dbtune_tps.push(count(TURN) / took.as_secs_f64());
-            let ms = recorder.latencies_ns().iter().map(|ns| milliseconds(*ns));
+            let ms = latencies.iter().map(|ns| milliseconds(*ns));
             found.dbtune_ms.push(median(ms));
         }
         found
@@ -279,37 +279,47 @@ async fn flood(target: &Target, session: &Session) -> bool {
         sql: "select $1".to_owned(),
         ..query(Shape::Statement, &target.user)
     };
-    session
-        .execute("reset", "select pg_stat_statements_reset()")
-        .await
-        .unwrap();
     let before = on_processor();
-    let (recorder, took) = saturate(target, &query, CLIENTS, ALL, Shape::Statement)
-        .await
-        .unwrap();
+    let (latencies, took, served) = counted(target, session, &query, (CLIENTS, ALL), "calls").await;
     let used = on_processor().saturating_sub(before);
-    let calls = "select sum(calls)::text from pg_stat_statements where query = 'select $1'";
-    let served: usize = session
-        .texts("read", calls)
-        .await
-        .unwrap()
-        .concat()
-        .parse()
-        .unwrap();
-    let kept = recorder.latencies_ns().len();
-    let histogram = hdr_histogram(recorder.latencies_ns()).unwrap();
+    let kept = latencies.len();
+    let histogram = hdr_histogram(&latencies).unwrap();
     let capacity = count(kept) / used.as_secs_f64();
-    let good = served == kept && capacity >= RECORDED;
+    let lost = served - count(kept);
+    let good = lost == 0.0 && capacity >= RECORDED;
     println!(
-        "{CLIENTS} clients, the shortest statement: {:.0} samples a second; the server counted {served}, {} are lost; \
+        "{CLIENTS} clients, the shortest statement: {:.0} samples a second; the server counted {served}, {lost} are lost; \
          {:.1} µs of the driver's processor each, so it could keep {capacity:.0} a second: {} (histogram of {} characters)",
         count(kept) / took.as_secs_f64(),
-        served.abs_diff(kept),
         1e6 / capacity,
         if good { "kept" } else { "MISSED" },
         histogram.len()
     );
     good
+}
+
+/// Sends `query` from so many clients so often: the latencies, what all took together, and a number that the server has
+/// of the statement.
+async fn counted(
+    target: &Target,
+    session: &Session,
+    query: &Query,
+    (clients, executions): (usize, usize),
+    statistic: &str,
+) -> (Vec<u64>, Duration, f64) {
+    session
+        .execute("reset", "select pg_stat_statements_reset()")
+        .await
+        .unwrap();
+    let (latencies, took) = saturate(target, query, clients, executions, Shape::Statement)
+        .await
+        .unwrap();
+    let sql = format!(
+        "select {statistic}::text from pg_stat_statements where query = '{}'",
+        query.sql
+    );
+    let number = session.texts("read", &sql).await.unwrap().concat();
+    (latencies, took, number.parse().unwrap())
 }
 
 /// What this thread has had of a processor, in the kernel too.
@@ -328,28 +338,13 @@ async fn agrees(target: &Target, session: &Session) -> bool {
     };
     let (mut more, mut walls, mut servers, mut explained) = (vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
-        session
-            .execute("reset", "select pg_stat_statements_reset()")
-            .await
-            .unwrap();
-        let (recorder, _) = saturate(target, &query, 1, EACH, Shape::Statement)
-            .await
-            .unwrap();
-        let sql = "select mean_exec_time::text from pg_stat_statements where query like 'select count(*) from pgbench_acc%'";
-        let server: f64 = session
-            .texts("read", sql)
-            .await
-            .unwrap()
-            .concat()
-            .parse()
-            .unwrap();
-        let all: u64 = recorder.latencies_ns().iter().sum();
+        let (latencies, _, server) =
+            counted(target, session, &query, (1, EACH), "mean_exec_time").await;
+        let all: u64 = latencies.iter().sum();
         let wall = milliseconds(all) / count(EACH);
         more.push(wall - server);
         servers.push(server);
-        walls.push(median(
-            recorder.latencies_ns().iter().map(|ns| milliseconds(*ns)),
-        ));
+        walls.push(median(latencies.iter().map(|ns| milliseconds(*ns))));
         let mut times = Vec::new();
         for draw in 0..EACH / 3 {
             session

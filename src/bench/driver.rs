@@ -3,9 +3,9 @@
 use super::client::{CUT_OFF, Client};
 use super::closed_loop;
 use super::cold::Eviction;
+use super::histogram::hdr_histogram;
 use super::open_loop::Ended;
 use super::processor::Queue;
-use super::recorder::hdr_histogram;
 use super::track::Track;
 use crate::db::{
     Error, Execution, Explain, Limits, Plans, Result, Target, Way, draw_of, explain,

@@ -2,7 +2,6 @@
 
 use super::client::Client;
 use super::closed_loop;
-use super::recorder::Recorder;
 use super::track::nanoseconds;
 use crate::db::{Limits, Result, Target, Way};
 use crate::model::Query;
@@ -18,14 +17,14 @@ pub enum Shape {
 }
 
 /// Sends `query` `count` times over `clients` connections, each as soon as its last one has ended, and says how long all
-/// took together. A latency is that of everything that is sent.
+/// took together. A latency, in nanoseconds, is that of everything that is sent.
 pub async fn saturate(
     target: &Target,
     query: &Query,
     clients: usize,
     count: usize,
     shape: Shape,
-) -> Result<(Recorder, Duration)> {
+) -> Result<(Vec<u64>, Duration)> {
     let limits = Limits::default();
     let mut connected = Vec::with_capacity(clients);
     for _ in 0..clients {
@@ -45,9 +44,5 @@ pub async fn saturate(
     .await;
     let took = begin.elapsed();
     outcome?;
-    let mut recorder = Recorder::default();
-    for ns in latencies {
-        recorder.record(ns);
-    }
-    Ok((recorder, took))
+    Ok((latencies, took))
 }

@@ -1,32 +1,12 @@
-//! What one client saw: every latency, and their distribution in a form that other tools read.
+//! The distribution of latencies in a form that other tools read.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
-/// Latencies in nanoseconds. Each client has its own, so that none waits for another to record; merge them afterwards.
-#[derive(Clone, Debug, Default)]
-pub struct Recorder {
-    latencies_ns: Vec<u64>,
-}
-
 /// Of each value; three are within 0.1 % of it.
 const DIGITS: u8 = 3;
-
-impl Recorder {
-    pub fn record(&mut self, ns: u64) {
-        self.latencies_ns.push(ns);
-    }
-
-    pub fn merge(&mut self, other: Self) {
-        self.latencies_ns.extend(other.latencies_ns);
-    }
-
-    pub fn latencies_ns(&self) -> &[u64] {
-        &self.latencies_ns
-    }
-}
 
 /// The distribution of latencies in nanoseconds as an `HdrHistogram` of three digits, in base64 of its compressed second
 /// form, which `HdrHistogram`'s own tools and those built on it read. `None` for no latencies.
@@ -57,17 +37,5 @@ mod tests {
         let p95 = read.value_at_quantile(0.95);
         assert!(p95.abs_diff(9_500_000) < 10_000, "{p95}");
         assert_eq!(hdr_histogram(&[]), None);
-    }
-
-    #[test]
-    fn nothing_is_lost_between_clients() {
-        let mut all = Recorder::default();
-        for client in 0..8 {
-            let mut one = Recorder::default();
-            (0..1000).for_each(|n| one.record(client * 1000 + n));
-            all.merge(one);
-        }
-        let expected: Vec<u64> = (0..8000).collect();
-        assert_eq!(all.latencies_ns(), expected);
     }
 }
