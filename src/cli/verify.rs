@@ -7,7 +7,7 @@ use super::paired::on_pair;
 use crate::db::{Defaults, Limits, Session, Target, resolve};
 use crate::migrate::{Folder, Proof};
 use crate::model::{Gap, Outcome, Persona, Report};
-use crate::verify::{Options, Visibility, report, verify};
+use crate::verify::{Findings, Options, report, verify};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub struct Args {
     /// Folder of migrations in sqlx's format [default: from the configuration, or migrations]
     #[arg(long, value_name = "DIR", conflicts_with = "before")]
     pub migrations: Option<PathBuf>,
-    /// What reading one table as one persona may take; where all rows would take longer, a sample is compared
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    /// What the whole comparison may take; what is not decided by then is not shown (exit code 3)
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
     pub timeout: Duration,
 }
 
@@ -41,22 +41,19 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     // Read first, so that a broken file costs no clone.
     let mut file = context.workload(args.workload.as_deref())?;
     file.queries.clear();
-    let check = async |before: &Target, after: &Target, writes: bool| {
+    let check = async |before: &Target, after: &Target, twins: bool| {
         let session = Session::connect(before, "verify").await?;
         let defaults = Defaults {
-            limits: Limits {
-                statement: args.timeout,
-                ..Limits::default()
-            },
+            limits: Limits::default(),
             ..Defaults::default()
         };
         let personas = resolve(&session, &file, defaults).await?.personas;
         drop(session);
         let options = Options {
-            timeout: args.timeout,
-            writes,
+            time: args.timeout,
+            twins,
         };
-        compared(context, before, after, &personas, options).await
+        compared(context, before, after, &personas, &options).await
     };
     if let (Some(before), Some(after)) = (&args.before, &args.after) {
         let before = Target::resolve(Some(before), &context.env)?;
@@ -106,8 +103,8 @@ async fn compared(
     before: &Target,
     after: &Target,
     personas: &[Persona],
-    options: Options,
-) -> anyhow::Result<Visibility> {
+    options: &Options,
+) -> anyhow::Result<Findings> {
     let mut task = context.progress.start("verify", 0);
     let mut note = |at, total, text: &str| task.advance(at, total, text);
     Ok(verify(before, after, personas, options, &mut note).await?)

@@ -11,6 +11,7 @@ pub mod fingerprint;
 pub mod fold;
 pub mod inline;
 pub mod lines;
+pub mod literals;
 pub mod lock;
 pub mod partition;
 pub mod placeholders;

@@ -1,174 +1,266 @@
-//! What was seen becomes a report.
+//! What was found becomes a report.
 
-use super::{Access, Answer, Seen, Visibility};
-use crate::model::{Block, Cell, Check, CheckResult, Grid, Outcome, Report, Tone};
-use std::collections::BTreeMap;
+use super::effective::Clause;
+use super::found::{Cell, Difference, Findings, Verdict};
+use crate::model::{Block, Check, CheckResult, Grid, GridColumn, Outcome, Report, Tone};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What differs, and what was looked at for each persona.
-pub fn report(found: &Visibility) -> Report {
-    let different: Vec<_> = found.seen.iter().filter(|s| is_different(s)).collect();
-    let unknown = found.seen.iter().filter(|s| s.unknown()).count();
-    let personas = distinct(found.seen.iter().map(|s| s.persona.as_str()));
-    let tables = distinct(found.seen.iter().map(|s| s.table.to_string()));
-    let sampled = found
-        .seen
-        .iter()
-        .filter(|s| s.access == Access::Read && s.sampled)
-        .count();
-    let mut summary = if different.is_empty() {
-        format!(
-            "{personas} personas see and write the same rows of {tables} tables before and after"
-        )
-    } else {
-        format!(
-            "{} of {} comparisons differ",
-            different.len(),
-            found.seen.len()
-        )
-    };
-    if sampled > 0 {
-        summary.push_str(", in part by sample");
+/// Lines of a table of differences; the rest is counted.
+const MOST: usize = 60;
+
+/// What differs, what could not be shown, and what was looked at.
+pub fn report(found: &Findings) -> Report {
+    let outcome = found.outcome();
+    let mut report = Report::new("verify", summary(found, outcome));
+    report.outcome = outcome;
+    if !found.changes.is_empty() {
+        report.blocks.push(Block::Text(format!(
+            "What changed: {}.",
+            found.changes.join("; ")
+        )));
     }
-    let mut report = Report::new("verify", summary);
-    report.outcome = if !different.is_empty() {
-        Outcome::Fail
-    } else if unknown > 0 || found.seen.is_empty() {
-        Outcome::Inconclusive
-    } else {
-        Outcome::Pass
-    };
-    if found.seen.is_empty() {
-        "No table is guarded for any persona: there is nothing to compare"
-            .clone_into(&mut report.summary);
-    } else if different.is_empty() && unknown > 0 {
-        report.summary = format!("{unknown} comparisons ran out of time; none differs");
+    let opened = opened_grid(found);
+    if !opened.rows.is_empty() {
+        report.blocks.push(Block::Table(opened));
     }
-    let differences = differences_grid(&found.seen);
-    if !differences.rows.is_empty() {
-        report.blocks.push(Block::Table(differences));
+    for (differs, title) in [(true, "what is different"), (false, "what is not shown")] {
+        let grid = cells_grid(found, differs, title);
+        if !grid.rows.is_empty() {
+            report.blocks.push(Block::Table(grid));
+        }
     }
-    if !found.seen.is_empty() {
-        report.blocks.push(Block::Table(personas_grid(&found.seen)));
+    for (table, sql) in &found.examples {
+        report.blocks.push(Block::Text(format!(
+            "A small world in which {table} answers differently; to be run on a copy of the schema:"
+        )));
+        report.blocks.push(Block::Code {
+            language: "sql".to_owned(),
+            text: sql.clone(),
+        });
+    }
+    if !found.cells.is_empty() {
+        report.blocks.push(Block::Table(identities_grid(found)));
+    }
+    for missed in &found.missed {
+        report
+            .blocks
+            .push(Block::Warning(format!("Nothing here proves anything: {missed}.")));
     }
     report.gaps.clone_from(&found.gaps);
-    report.checks = found.seen.iter().map(check).collect();
-    report.data = serde_json::json!({ "seen": found.seen });
+    report.checks = found.cells.iter().map(check).collect();
+    report.data = serde_json::json!(found);
     report
 }
 
-fn check(seen: &Seen) -> Check {
+fn summary(found: &Findings, outcome: Outcome) -> String {
+    let identities = distinct(found.cells.iter().map(|c| c.identity.as_str()));
+    let tables = found.tables.len();
+    let untouched = if found.untouched > 0 {
+        format!("; {} tables are out of its reach", found.untouched)
+    } else {
+        String::new()
+    };
+    let differ = found.cells.iter().filter(|c| c.differs()).count();
+    let open = found.opened.iter().filter(|o| o.allowed.is_none()).count();
+    let dark = found.cells.iter().filter(|c| c.not_shown()).count();
+    match outcome {
+        Outcome::Fail if differ == 0 && found.examples.is_empty() => format!(
+            "Access changed in {open} places that no policy decides on{untouched}"
+        ),
+        Outcome::Fail => {
+            let mut text = format!("{differ} of {} comparisons differ", found.cells.len());
+            if !found.examples.is_empty() {
+                text.push_str(&format!(
+                    ", and small worlds show a difference on {} tables",
+                    distinct(found.examples.iter().map(|(t, _)| t))
+                ));
+            }
+            if open > 0 {
+                text.push_str(&format!(", and access changed in {open} places besides"));
+            }
+            text + &untouched
+        }
+        Outcome::Inconclusive if !found.missed.is_empty() => format!(
+            "Cannot tell: {} of {} wrong changes made on purpose went unnoticed",
+            found.missed.len(),
+            found.controls.max(found.missed.len())
+        ),
+        Outcome::Inconclusive => format!(
+            "Cannot tell: {dark} of {} comparisons show nothing; none differs",
+            found.cells.len()
+        ),
+        Outcome::Pass if tables == 0 => {
+            format!("Nothing that decides who sees or writes rows changed{untouched}")
+        }
+        Outcome::Pass => format!(
+            "{identities} identities see and write the same rows of {tables} tables before and after{untouched}"
+        ),
+    }
+}
+
+fn check(cell: &Cell) -> Check {
     Check {
-        name: format!("{} {} {}", seen.persona, seen.table, word(seen.access)),
-        result: if seen.unknown() {
-            CheckResult::Skipped("there was no time to look".to_owned())
-        } else if seen.equal() {
-            CheckResult::Passed
-        } else {
-            let (before, after) = (answer(seen, &seen.before), answer(seen, &seen.after));
-            CheckResult::Failed(vec![format!("{before} before, {after} after")])
+        name: format!("{} {} {}", cell.identity, cell.table, cell.clause.words()),
+        result: match &cell.verdict {
+            Verdict::Same => CheckResult::Passed,
+            Verdict::NotShown(why) => CheckResult::Skipped(why.clone()),
+            Verdict::Differs(_) | Verdict::Privilege { .. } => {
+                CheckResult::Failed(vec![words(cell)])
+            }
         },
     }
 }
 
-fn is_different(seen: &Seen) -> bool {
-    !seen.equal() && !seen.unknown()
+/// Why a cell is not the same, in words.
+fn words(cell: &Cell) -> String {
+    match &cell.verdict {
+        Verdict::Same => "the same".to_owned(),
+        Verdict::NotShown(why) => why.clone(),
+        Verdict::Privilege { before, after } => {
+            format!("the privilege itself: {before} columns before, {after} after")
+        }
+        Verdict::Differs(difference) => difference_words(cell.clause, difference),
+    }
+}
+
+fn difference_words(clause: Clause, d: &Difference) -> String {
+    let mut parts = Vec::new();
+    let (there, possible) = ("rows", "kinds of rows that may come to be");
+    let all = [
+        (d.wider, there, "more"),
+        (d.narrower, there, "fewer"),
+        (d.wider_possible, possible, "more"),
+        (d.narrower_possible, possible, "fewer"),
+    ];
+    for (count, what, which) in all {
+        if count > 0 {
+            parts.push(format!("{count} {which} {what}"));
+        }
+    }
+    if d.raised > 0 {
+        parts.push(format!("{} raise an error on one side", d.raised));
+    }
+    if d.written > 0 {
+        parts.push(format!("{} are written by the change itself", d.written));
+    }
+    format!("may {}: {}", clause.words(), parts.join(", "))
+}
+
+/// Equal cells of several identities are one line.
+fn cells_grid(found: &Findings, differs: bool, title: &str) -> Grid {
+    let mut grid = Grid::new(&["table", "as", title, "before", "after"], &["before", "after"]);
+    let mut lines: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
+    for cell in &found.cells {
+        if (differs && !cell.differs()) || (!differs && !cell.not_shown()) {
+            continue;
+        }
+        let number = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
+        let what = if differs {
+            words(cell)
+        } else {
+            format!("{}: {}", cell.clause.words(), words(cell))
+        };
+        let line = vec![
+            cell.table.to_string(),
+            what,
+            number(cell.before),
+            number(cell.after),
+        ];
+        match lines.iter_mut().find(|(l, _)| *l == line) {
+            Some((_, identities)) => identities.push(&cell.identity),
+            None => lines.push((line, vec![&cell.identity])),
+        }
+    }
+    let more = lines.len().saturating_sub(MOST);
+    for (line, identities) in lines.into_iter().take(MOST) {
+        let mut line = line.into_iter();
+        let (table, what) = (line.next().unwrap_or_default(), line.next().unwrap_or_default());
+        let tone = if differs { Tone::Bad } else { Tone::Warn };
+        let mut row = vec![
+            table.into(),
+            few(&identities).into(),
+            crate::model::Cell::toned(what, tone),
+        ];
+        row.extend(line.map(Into::into));
+        grid.rows.push(row);
+    }
+    if more > 0 {
+        let mut row: Vec<crate::model::Cell> = vec![format!("… and {more} more").into()];
+        row.resize(grid.columns.len(), String::new().into());
+        grid.rows.push(row);
+    }
+    grid
+}
+
+fn few(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [one, two] => format!("{one}, {two}"),
+        [one, rest @ ..] => format!("{one} and {} more", rest.len()),
+    }
+}
+
+fn opened_grid(found: &Findings) -> Grid {
+    let mut grid = Grid::new(&["access changed", "how", "allowed because"], &[]);
+    for opened in &found.opened {
+        let tone = if opened.allowed.is_none() {
+            Tone::Bad
+        } else {
+            Tone::Dim
+        };
+        grid.rows.push(vec![
+            opened.object.as_str().into(),
+            crate::model::Cell::toned(opened.what.as_str(), tone),
+            opened.allowed.clone().unwrap_or_default().into(),
+        ]);
+    }
+    grid
+}
+
+/// One row an identity.
+fn identities_grid(found: &Findings) -> Grid {
+    let titles = ["identity", "who", "rows seen", "asked", "different", "not shown"];
+    let mut grid = Grid {
+        columns: titles
+            .iter()
+            .enumerate()
+            .map(|(at, title)| GridColumn {
+                title: (*title).to_owned(),
+                right: at > 1,
+            })
+            .collect(),
+        rows: Vec::new(),
+        quiet: 0,
+    };
+    let mut cells: BTreeMap<&str, Vec<&Cell>> = BTreeMap::new();
+    for cell in &found.cells {
+        cells.entry(&cell.identity).or_default().push(cell);
+    }
+    for who in &found.identities {
+        let Some(all) = cells.get(who.name.as_str()) else {
+            continue;
+        };
+        let seen: u64 = all
+            .iter()
+            .filter(|c| c.clause == Clause::Select)
+            .filter_map(|c| c.after)
+            .sum();
+        let different = all.iter().filter(|c| c.differs()).count();
+        let dark = all.iter().filter(|c| c.not_shown()).count();
+        let tone = |count: usize, bad: Tone| if count > 0 { bad } else { Tone::Good };
+        grid.rows.push(vec![
+            who.name.as_str().into(),
+            who.about.as_str().into(),
+            seen.to_string().into(),
+            all.len().to_string().into(),
+            crate::model::Cell::toned(different.to_string(), tone(different, Tone::Bad)),
+            crate::model::Cell::toned(dark.to_string(), tone(dark, Tone::Warn)),
+        ]);
+    }
+    grid
 }
 
 fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> usize {
-    all.collect::<std::collections::BTreeSet<_>>().len()
-}
-
-/// One row a persona.
-fn personas_grid(seen: &[Seen]) -> Grid {
-    let titles = [
-        "persona",
-        "tables",
-        "rows seen",
-        "writes tried",
-        "sampled",
-        "different",
-    ];
-    let mut grid = Grid::new(&titles, titles.get(1..).unwrap_or_default());
-    let mut personas: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
-    for one in seen {
-        personas.entry(&one.persona).or_default().push(one);
-    }
-    for (persona, all) in personas {
-        let reads = || all.iter().filter(|s| s.access == Access::Read);
-        let rows: u64 = reads()
-            .map(|s| match &s.after {
-                Answer::Rows { count, .. } => *count,
-                Answer::Refused(_) | Answer::TimedOut => 0,
-            })
-            .sum();
-        let different = all.iter().filter(|s| is_different(s)).count();
-        let tone = if different > 0 { Tone::Bad } else { Tone::Good };
-        grid.rows.push(vec![
-            persona.into(),
-            reads().count().to_string().into(),
-            rows.to_string().into(),
-            all.iter()
-                .map(|s| tries(s))
-                .sum::<usize>()
-                .to_string()
-                .into(),
-            reads().filter(|s| s.sampled).count().to_string().into(),
-            Cell::toned(different.to_string(), tone),
-        ]);
-    }
-    grid
-}
-
-/// One row for everything that is not the same, or not known to be.
-fn differences_grid(seen: &[Seen]) -> Grid {
-    let titles = ["persona", "table", "what", "before", "after"];
-    let mut grid = Grid::new(&titles, titles.get(3..).unwrap_or_default());
-    for one in seen.iter().filter(|s| !s.equal() || s.unknown()) {
-        let tone = if one.unknown() { Tone::Warn } else { Tone::Bad };
-        grid.rows.push(vec![
-            one.persona.as_str().into(),
-            one.table.to_string().into(),
-            Cell::toned(word(one.access), tone),
-            answer(one, &one.before).into(),
-            answer(one, &one.after).into(),
-        ]);
-    }
-    grid
-}
-
-fn answer(seen: &Seen, answer: &Answer) -> String {
-    match (answer, seen.access) {
-        (Answer::Refused(state), _) => format!("refused {state}"),
-        (Answer::TimedOut, _) => "no time".to_owned(),
-        (Answer::Rows { count, .. }, Access::Read | Access::Lock) => {
-            // As many rows, but other ones: the digests say so, the numbers do not.
-            let same_number = matches!(
-                (&seen.before, &seen.after),
-                (Answer::Rows { count: b, .. }, Answer::Rows { count: a, .. }) if a == b
-            );
-            let other = if same_number { " (other ones)" } else { "" };
-            format!("{count} rows{other}")
-        }
-        (Answer::Rows { count, .. }, _) => format!("{count} of {} allowed", tries(seen)),
-    }
-}
-
-fn tries(seen: &Seen) -> usize {
-    match (&seen.access, &seen.before) {
-        (Access::Read | Access::Lock, _) | (_, Answer::Refused(_) | Answer::TimedOut) => 0,
-        (_, Answer::Rows { digest, .. }) => digest
-            .split(',')
-            .filter_map(|run| run.split_once('×')?.0.parse::<usize>().ok())
-            .sum(),
-    }
-}
-
-fn word(access: Access) -> &'static str {
-    match access {
-        Access::Read => "rows",
-        Access::Lock => "rows to update",
-        Access::Insert => "insert",
-        Access::Update => "update",
-        Access::Delete => "delete",
-    }
+    all.collect::<BTreeSet<_>>().len()
 }

@@ -12,7 +12,7 @@ use crate::migrate::{self, Back, Folder, Layout, Options};
 use crate::model::{Catalog, Report, Snapshot, Workload};
 use crate::propose::Advice;
 use crate::rules::{self, Scope};
-use crate::verify::{self, Visibility};
+use crate::verify::{self, Findings};
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -228,7 +228,7 @@ async fn compare(
     owner: &Target,
     workload: &Workload,
     story: &mut Story<'_>,
-) -> anyhow::Result<(Judged, Visibility)> {
+) -> anyhow::Result<(Judged, Findings)> {
     on_pair(context, owner, folder, async |before, after, _| {
         let mut task = context.progress.start("bench", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
@@ -238,11 +238,8 @@ async fn compare(
         story.measured(&judged);
         let mut task = context.progress.start("verify", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
-        let options = verify::Options {
-            timeout: 2 * PATIENCE,
-            writes: true,
-        };
-        let seen = verify::verify(before, after, &workload.personas, options, &mut note).await?;
+        let options = verify::Options::default();
+        let seen = verify::verify(before, after, &workload.personas, &options, &mut note).await?;
         drop(task);
         story.verified(&seen);
         Ok((judged, seen))

@@ -4,7 +4,7 @@ use crate::bench::{self, Gate, Judged};
 use crate::cli::Context;
 use crate::model::{Block, Cell, Finding, Grid, Outcome, Report, Severity, Tone};
 use crate::propose::Advice;
-use crate::verify::{self, Visibility};
+use crate::verify::{self, Findings};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ impl<'a> Story<'a> {
         self.step(&format!("Bench: {}", bench::summary(&judged.comparisons)));
     }
 
-    pub(super) fn verified(&mut self, visibility: &Visibility) {
+    pub(super) fn verified(&mut self, visibility: &Findings) {
         self.step(&format!("Verify: {}", verify::report(visibility).summary));
     }
 
@@ -85,7 +85,7 @@ impl<'a> Story<'a> {
         output: &Path,
         advice: &Advice,
         (judged, gate): (&Judged, &Gate),
-        visibility: &Visibility,
+        visibility: &Findings,
     ) -> Report {
         let bench = bench::report(judged, gate);
         let verify = verify::report(visibility);

@@ -1,0 +1,381 @@
+//! One identity in front of every table that the change reaches, on both sides.
+
+use super::decide::{Answer, Judge, Outcome};
+use super::effective::{CLAUSES, Clause, Effective, effective};
+use super::found::{Cell, Difference, Verdict};
+use super::pairing::Subject;
+use super::reach::reach;
+use super::rights::Rights;
+use super::statement::{self, Read};
+use crate::db::{Limits, Result, Session, Target};
+use crate::model::{Catalog, Persona, Volatility};
+use crate::sql::scope::worst_volatility;
+use crate::sql::tree::parse_expression;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// What all identities share.
+pub(super) struct Ground<'a> {
+    pub(super) before: &'a Target,
+    pub(super) after: &'a Target,
+    pub(super) catalogs: (&'a Catalog, &'a Catalog),
+    pub(super) subjects: &'a [Subject],
+    /// Subjects, by number, that have a policy whose text cannot be trusted.
+    pub(super) doubtful: &'a BTreeSet<usize>,
+    /// When to stop.
+    pub(super) deadline: Instant,
+}
+
+/// One identity's cells.
+#[derive(Default)]
+pub(super) struct Row {
+    pub(super) cells: Vec<Cell>,
+    /// Which cells rest on small worlds: their expression depends on more than the row and the session, or is no text.
+    pub(super) by_worlds: BTreeSet<usize>,
+    /// What was decided before and after, for controls and evidence.
+    pub(super) decided: BTreeMap<usize, Decision>,
+}
+
+/// What a cell rests on.
+pub(super) struct Decision {
+    pub(super) subject: usize,
+    pub(super) effective: (Effective, Effective),
+    pub(super) reach: (Option<String>, Option<String>),
+    pub(super) answers: (Answer, Answer),
+}
+
+impl Ground<'_> {
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.deadline
+            .checked_duration_since(Instant::now())
+            .filter(|left| *left > Duration::from_millis(50))
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        Some(Limits {
+            statement: self.left()?,
+            lock: Duration::from_secs(10),
+        })
+    }
+
+    /// Everything that one identity may do. `step` is called for each table.
+    pub(super) async fn row(
+        &self,
+        persona: &Persona,
+        rights: (&Rights, &Rights),
+        step: &mut dyn FnMut(&Subject),
+    ) -> Result<Row> {
+        let before = Session::connect(self.before, "verify").await?;
+        let after = Session::connect(self.after, "verify").await?;
+        let mut row = Row::default();
+        for subject in self.subjects {
+            step(subject);
+            // FOR ALL asks the same of several commands.
+            let mut known: Vec<(Asked, (Answer, Answer))> = Vec::new();
+            for clause in CLAUSES {
+                let Some(asked) = self.ask(subject, clause, rights) else {
+                    continue;
+                };
+                let cell = |verdict| Cell {
+                    identity: persona.name.clone(),
+                    table: subject.name(),
+                    clause,
+                    before: None,
+                    after: None,
+                    verdict,
+                };
+                if let Some(verdict) = asked.privilege {
+                    row.cells.push(cell(verdict));
+                    continue;
+                }
+                let Some(limits) = self.limits() else {
+                    row.cells
+                        .push(cell(Verdict::NotShown("there was no time".to_owned())));
+                    continue;
+                };
+                let judges = (
+                    Judge { session: &before, persona, after: false, limits },
+                    Judge { session: &after, persona, after: true, limits },
+                );
+                let at = row.cells.len();
+                if self.doubtful.contains(&subject.number) {
+                    let verdict = if clause == Clause::Select {
+                        read_both(&judges, subject).await?
+                    } else {
+                        Verdict::Same
+                    };
+                    row.by_worlds.insert(at);
+                    row.cells.push(cell(verdict));
+                    continue;
+                }
+                let answers = match known.iter().find(|(k, _)| k.same(&asked)) {
+                    Some((_, answers)) => answers.clone(),
+                    None => {
+                        let (b, a) = tokio::join!(
+                            judges.0.decide(subject, &asked.before, asked.reach.0.as_deref()),
+                            judges.1.decide(subject, &asked.after, asked.reach.1.as_deref())
+                        );
+                        (b?, a?)
+                    }
+                };
+                let mut verdict = judge(
+                    &judges,
+                    subject,
+                    clause,
+                    (&asked.before, &asked.after),
+                    (&asked.reach.0, &asked.reach.1),
+                    &answers,
+                )
+                .await?;
+                if asked.volatile {
+                    row.by_worlds.insert(at);
+                    if verdict == Verdict::Same || matches!(verdict, Verdict::Differs(_)) {
+                        verdict = steady(&judges, subject, clause, &asked, &answers, verdict).await?;
+                    }
+                }
+                let mut cell = cell(verdict);
+                (cell.before, cell.after) = (rows(&answers.0), rows(&answers.1));
+                row.cells.push(cell);
+                known.push((asked.clone(), answers.clone()));
+                row.decided.insert(
+                    at,
+                    Decision {
+                        subject: subject.number,
+                        effective: (asked.before, asked.after),
+                        reach: asked.reach,
+                        answers,
+                    },
+                );
+            }
+        }
+        Ok(row)
+    }
+
+    /// What is asked of a clause; `None` where the role has no privilege for it on either side.
+    fn ask(&self, subject: &Subject, clause: Clause, rights: (&Rights, &Rights)) -> Option<Asked> {
+        let columns = (
+            rights.0.columns(&subject.before, clause),
+            rights.1.columns(&subject.after, clause),
+        );
+        if columns.0.is_empty() && columns.1.is_empty() {
+            return None;
+        }
+        let kept = |names: &BTreeSet<&str>, after: bool| -> BTreeSet<i16> {
+            let table = subject.on(after);
+            let all = table.columns.iter().filter(|c| names.contains(c.name.as_str()));
+            all.map(|c| c.number).collect()
+        };
+        // A column that one side alone has is no matter of privileges.
+        let (b, a) = (kept(&columns.0, false), kept(&columns.1, true));
+        let common = |numbers: &BTreeSet<i16>, other: bool| -> BTreeSet<i16> {
+            let there = subject.on(other);
+            numbers.iter().copied().filter(|n| there.column(*n).is_some()).collect()
+        };
+        let privilege = (common(&b, true) != common(&a, false)).then_some(Verdict::Privilege {
+            before: b.len(),
+            after: a.len(),
+        });
+        let before = effective(
+            &subject.before,
+            clause,
+            &rights.0.roles,
+            rights.0.exempt(&subject.before),
+        );
+        let after = effective(
+            &subject.after,
+            clause,
+            &rights.1.roles,
+            rights.1.exempt(&subject.after),
+        );
+        let using = |after: bool| {
+            let (table, rights) = if after {
+                (&subject.after, rights.1)
+            } else {
+                (&subject.before, rights.0)
+            };
+            effective(table, Clause::Update, &rights.roles, rights.exempt(table))
+        };
+        let reach = (
+            reach(subject, false, clause, &columns.0, &using(false), self.catalogs.0),
+            reach(subject, true, clause, &columns.1, &using(true), self.catalogs.1),
+        );
+        let volatile = is_volatile(&before, self.catalogs.0) || is_volatile(&after, self.catalogs.1);
+        Some(Asked {
+            before,
+            after,
+            reach,
+            privilege,
+            volatile,
+        })
+    }
+}
+
+/// What is asked of both sides.
+#[derive(Clone)]
+struct Asked {
+    before: Effective,
+    after: Effective,
+    /// Which made-up rows the role can bring about.
+    reach: (Option<String>, Option<String>),
+    privilege: Option<Verdict>,
+    volatile: bool,
+}
+
+impl Asked {
+    fn same(&self, other: &Self) -> bool {
+        self.before == other.before && self.after == other.after && self.reach == other.reach
+    }
+}
+
+/// Whether the expression calls anything that is declared VOLATILE, or is not understood.
+pub(super) fn is_volatile(effective: &Effective, catalog: &Catalog) -> bool {
+    let Effective::Tested(text) = effective else {
+        return false;
+    };
+    parse_expression(text).map_or(true, |node| {
+        worst_volatility(&node, catalog) == Volatility::Volatile
+    })
+}
+
+fn rows(answer: &Answer) -> Option<u64> {
+    match answer {
+        Answer::Decided(decided) if decided.ends.is_none() => Some(decided.there.admitted),
+        _ => None,
+    }
+}
+
+/// What two answers say together; where they differ, what differs is looked at once more, so that a clock that moved between
+/// the two is no difference.
+pub(super) async fn judge(
+    judges: &(Judge<'_>, Judge<'_>),
+    subject: &Subject,
+    clause: Clause,
+    (before, after): (&Effective, &Effective),
+    reach: (&Option<String>, &Option<String>),
+    answers: &(Answer, Answer),
+) -> Result<Verdict> {
+    let (b, a) = match answers {
+        (Answer::NoTime, _) | (_, Answer::NoTime) => {
+            return Ok(Verdict::NotShown("there was no time".to_owned()));
+        }
+        (Answer::Refused(b), Answer::Refused(a)) if b == a => {
+            return Ok(Verdict::NotShown(format!("both sides are refused: {b}")));
+        }
+        (Answer::Refused(_), _) | (_, Answer::Refused(_)) => {
+            return Ok(Verdict::Differs(Difference {
+                raised: 1,
+                ..Difference::default()
+            }));
+        }
+        (Answer::Decided(b), Answer::Decided(a)) => (b, a),
+    };
+    if b.there == a.there && b.possible == a.possible {
+        return Ok(match (&b.ends, b.refused == a.refused) {
+            (Some(state), _) => Verdict::NotShown(format!("both sides end with {state}")),
+            (None, false) if clause.of_new_rows() => Verdict::NotShown(
+                "they differ in rows that a constraint refuses on both sides, and in nothing else"
+                    .to_owned(),
+            ),
+            (None, _) => Verdict::Same,
+        });
+    }
+    let (b, a) = tokio::join!(
+        judges.0.each(subject, before, reach.0.as_deref()),
+        judges.1.each(subject, after, reach.1.as_deref())
+    );
+    let difference = difference(&b?, &a?);
+    Ok(if difference.is_none() {
+        Verdict::Same
+    } else {
+        Verdict::Differs(difference)
+    })
+}
+
+fn difference(
+    before: &BTreeMap<(u8, String), Outcome>,
+    after: &BTreeMap<(u8, String), Outcome>,
+) -> Difference {
+    let mut found = Difference::default();
+    let keys: BTreeSet<&(u8, String)> = before.keys().chain(after.keys()).collect();
+    for key in keys {
+        let (b, a) = (before.get(key), after.get(key));
+        match (key.0, b, a) {
+            (0, Some(b), Some(a)) => {
+                found.wider += a.admitted.saturating_sub(b.admitted);
+                found.narrower += b.admitted.saturating_sub(a.admitted);
+                found.raised += a.raised.abs_diff(b.raised);
+                found.written += a.all.abs_diff(b.all);
+            }
+            (0, Some(one), None) | (0, None, Some(one)) => found.written += one.all,
+            // What one side alone can bring about counts as refused on the other.
+            (1, b, a) => {
+                let (b, a) = (b.copied().unwrap_or_default(), a.copied().unwrap_or_default());
+                found.wider_possible += u64::from(a.admitted > b.admitted);
+                found.narrower_possible += u64::from(b.admitted > a.admitted);
+                found.raised += u64::from((a.raised > 0) != (b.raised > 0));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+async fn read_one(judge: &Judge<'_>, subject: &Subject) -> Result<Read> {
+    statement::read(
+        judge.session,
+        judge.persona,
+        subject,
+        judge.after,
+        judge.limits,
+    )
+    .await
+}
+
+/// The rows themselves, read under row-level security.
+async fn read_both(judges: &(Judge<'_>, Judge<'_>), subject: &Subject) -> Result<Verdict> {
+    let (b, a) = tokio::join!(read_one(&judges.0, subject), read_one(&judges.1, subject));
+    let (b, a) = (b?, a?);
+    Ok(match (&b, &a) {
+        (Read::NoTime, _) | (_, Read::NoTime) => Verdict::NotShown("there was no time".to_owned()),
+        (Read::Refused(b), Read::Refused(a)) if a == b => {
+            Verdict::NotShown(format!("both sides are refused: {b}"))
+        }
+        _ if b == a => Verdict::Same,
+        (Read::Rows { count: b, .. }, Read::Rows { count: a, .. }) => {
+            let other = u64::from(a == b);
+            Verdict::Differs(Difference {
+                wider: a.saturating_sub(*b) + other,
+                narrower: b.saturating_sub(*a) + other,
+                ..Difference::default()
+            })
+        }
+        _ => Verdict::Differs(Difference {
+            raised: 1,
+            ..Difference::default()
+        }),
+    })
+}
+
+/// For an expression that may not say the same twice: whether it does, and what the server says of whole rows.
+async fn steady(
+    judges: &(Judge<'_>, Judge<'_>),
+    subject: &Subject,
+    clause: Clause,
+    asked: &Asked,
+    answers: &(Answer, Answer),
+    verdict: Verdict,
+) -> Result<Verdict> {
+    let (b, a) = tokio::join!(
+        judges.0.decide(subject, &asked.before, asked.reach.0.as_deref()),
+        judges.1.decide(subject, &asked.after, asked.reach.1.as_deref())
+    );
+    if b? != answers.0 || a? != answers.1 {
+        return Ok(Verdict::NotShown(
+            "the policy is not deterministic: it says one thing now and another then".to_owned(),
+        ));
+    }
+    if clause == Clause::Select && verdict == Verdict::Same {
+        return read_both(judges, subject).await;
+    }
+    Ok(verdict)
+}

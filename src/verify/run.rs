@@ -1,0 +1,249 @@
+//! The stages of a comparison, in their order.
+
+use super::cells::{Ground, Row};
+use super::control::notices;
+use super::effective::Clause;
+use super::evidence::weigh;
+use super::faithful::{Doubt, doubts};
+use super::found::{Cell, Findings, Looked, Verdict, Who};
+use super::pairing::{By, Subject, pair};
+use super::rights::{self, Rights};
+use super::side::{self, Side};
+use super::sources::sources;
+use super::tuples;
+use crate::db::{Limits, Result, Session, Target, read_catalog};
+use crate::model::{Catalog, Gap, Persona};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How thorough.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the whole comparison may take; what is not decided by then is not shown.
+    pub time: Duration,
+    /// Whether both sides are clones of one database, with the same oids.
+    pub twins: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_mins(15),
+            twins: true,
+        }
+    }
+}
+
+/// Told steps done, steps in all, and what is being looked at.
+pub(super) type Note<'a> = &'a mut dyn FnMut(u64, u64, &str);
+
+/// Compares what every identity may do with the rows of every table that the change can reach.
+///
+/// Both sides are throwaway clones: a schema is made on them, and rows are grouped there.
+///
+/// # Errors
+/// Where a side cannot be read. What a policy raises is part of what is found.
+pub async fn verify(
+    before: &Target,
+    after: &Target,
+    asked: &[Persona],
+    options: &Options,
+    note: Note<'_>,
+) -> Result<Findings> {
+    let begun = Instant::now();
+    let deadline = begun + options.time;
+    let sides = Sides::open(before, after).await?;
+    let mut found = Findings::default();
+    let by = if options.twins { By::Number } else { By::Name };
+    let mut paired = pair(&sides.before.side, &sides.after.side, by);
+    for (number, subject) in paired.subjects.iter_mut().enumerate() {
+        subject.number = number;
+    }
+    let subjects = &paired.subjects;
+    let people: Vec<Persona> = asked.to_vec();
+    found.identities = people.iter().map(who).collect();
+    let doubtful = make_tuples(&sides, subjects, &people, &mut found, note).await?;
+    let ground = Ground {
+        before,
+        after,
+        catalogs: (&sides.before.catalog, &sides.after.catalog),
+        subjects,
+        doubtful: &doubtful,
+        deadline,
+    };
+    let mut rights = BTreeMap::new();
+    for persona in &people {
+        if !rights.contains_key(&persona.role) {
+            let both = sides.rights(&persona.role, subjects).await?;
+            rights.insert(persona.role.clone(), both);
+        }
+    }
+    let total = (people.len() * subjects.len()) as u64;
+    let mut rows: Vec<Row> = Vec::new();
+    let mut done = 0;
+    for persona in &people {
+        let Some((b, a)) = rights.get(&persona.role) else {
+            continue;
+        };
+        let mut step = |subject: &Subject| {
+            note(done, total, &progress(persona, subject, begun, done, total));
+            done += 1;
+        };
+        rows.push(ground.row(persona, (b, a), &mut step).await?);
+    }
+    weigh(&mut rows, subjects);
+    controls(&ground, &people, &rows, &mut found).await?;
+    found.cells = rows.into_iter().flat_map(|row| row.cells).collect();
+    Ok(found)
+}
+
+/// One side: a session, what it holds of policies, and its catalog.
+struct Opened {
+    session: Session,
+    side: Side,
+    catalog: Catalog,
+}
+
+struct Sides {
+    before: Opened,
+    after: Opened,
+}
+
+impl Opened {
+    async fn new(target: &Target) -> Result<Self> {
+        let session = Session::connect(target, "verify").await?;
+        let side = side::read(&session, Limits::default()).await?;
+        let catalog = read_catalog(&session).await?;
+        Ok(Self {
+            session,
+            side,
+            catalog,
+        })
+    }
+
+    async fn rights(&self, role: &str, oids: &[u32]) -> Result<Rights> {
+        rights::read(&self.session, role, oids, Limits::default()).await
+    }
+}
+
+impl Sides {
+    async fn open(before: &Target, after: &Target) -> Result<Self> {
+        let (before, after) = tokio::join!(Opened::new(before), Opened::new(after));
+        Ok(Self {
+            before: before?,
+            after: after?,
+        })
+    }
+
+    async fn rights(&self, role: &str, subjects: &[Subject]) -> Result<(Rights, Rights)> {
+        let oids = |after: bool| -> Vec<u32> { subjects.iter().map(|s| s.on(after).oid).collect() };
+        let (before, after) = (oids(false), oids(true));
+        let (b, a) = tokio::join!(
+            self.before.rights(role, &before),
+            self.after.rights(role, &after)
+        );
+        Ok((b?, a?))
+    }
+}
+
+/// Groups and makes up the rows of all subjects. Returns those whose policies cannot be decided by their text.
+async fn make_tuples(
+    sides: &Sides,
+    subjects: &[Subject],
+    people: &[Persona],
+    found: &mut Findings,
+    note: Note<'_>,
+) -> Result<BTreeSet<usize>> {
+    let (b, a) = (&sides.before, &sides.after);
+    tuples::prepare(&b.session).await?;
+    tuples::prepare(&a.session).await?;
+    let both = [(&b.side, &b.catalog), (&a.side, &a.catalog)];
+    let sources = sources(&b.session, both, people).await?;
+    let mut doubtful = BTreeSet::new();
+    let total = subjects.len() as u64;
+    for (at, subject) in subjects.iter().enumerate() {
+        note(at as u64, total, &format!("rows of {}", subject.name()));
+        for (session, after) in [(&b.session, false), (&a.session, true)] {
+            for (policy, why) in doubts(session, subject, after).await? {
+                doubtful.insert(subject.number);
+                found.gaps.push(doubt(subject, (policy, why)));
+            }
+        }
+        let made = tuples::make((&b.session, &a.session), subject, &sources).await?;
+        found.tables.push(Looked {
+            table: subject.name(),
+            rows: made.rows,
+            made_up: made.made_up,
+            worlds: None,
+        });
+    }
+    Ok(doubtful)
+}
+
+fn doubt(subject: &Subject, (policy, why): Doubt) -> Gap {
+    Gap {
+        what: format!("policy {policy} on {}", subject.name()),
+        why: format!("it {why}: the table is read under row-level security instead, and writes rest on small worlds"),
+        remedy: None,
+    }
+}
+
+/// At least one wrong change for each table and clause.
+async fn controls(
+    ground: &Ground<'_>,
+    people: &[Persona],
+    rows: &[Row],
+    found: &mut Findings,
+) -> Result<()> {
+    let mut done: BTreeSet<(usize, Clause)> = BTreeSet::new();
+    for (persona, row) in people.iter().zip(rows) {
+        for (at, decision) in &row.decided {
+            let Some(cell) = row.cells.get(*at) else {
+                continue;
+            };
+            let key = (decision.subject, cell.clause);
+            if cell.verdict != Verdict::Same || !decision.admits() || !done.insert(key) {
+                continue;
+            }
+            let Some(subject) = ground.subjects.get(decision.subject) else {
+                continue;
+            };
+            match notices(ground, subject, cell.clause, persona, decision).await? {
+                Some(true) => found.controls += 1,
+                Some(false) => {
+                    found.controls += 1;
+                    found.missed.push(missed(cell, "went unnoticed"));
+                }
+                None => found.missed.push(missed(cell, "was not tried: no time")),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn missed(cell: &Cell, what: &str) -> String {
+    format!(
+        "a wrong policy for {} on {} {what}",
+        cell.clause.words(),
+        cell.table
+    )
+}
+
+fn who(persona: &Persona) -> Who {
+    Who {
+        name: persona.name.clone(),
+        role: persona.role.clone(),
+        about: "asked for by the workload".to_owned(),
+    }
+}
+
+fn progress(persona: &Persona, subject: &Subject, begun: Instant, done: u64, total: u64) -> String {
+    let place = format!("{} · {}", persona.name, subject.name());
+    let spent = begun.elapsed().as_secs_f64();
+    if done < 5 || spent < 2.0 {
+        return place;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let left = spent / done as f64 * (total - done) as f64;
+    format!("{place} · about {left:.0} s left")
+}

@@ -1,0 +1,338 @@
+//! The distinct rows a policy can tell apart, made on both clones: those that are there, with how often they are, and those
+//! that are made up.
+//!
+//! A policy's decision depends on the columns that it reads and on the session, so a table of a million rows is decided by as
+//! many evaluations as there are different values in those columns.
+
+use super::pairing::{Pair, Subject};
+use super::pool::{self, Sources, Value};
+use super::side::{Column, Guarded};
+use crate::db::{Result, Session};
+use crate::sql::quote;
+
+/// Holds what dbtune makes on a clone.
+const SCHEMA: &str = "dbtune_verify";
+/// Rows that are there and are changed in one value to make up others.
+const BASES: usize = 8;
+/// The same, of those that hold a value out of a claim.
+const OWN_BASES: usize = 24;
+
+/// Made once on each clone. Open to everybody, because each role decides over the rows itself; a clone goes away.
+const PREPARE: &str = r#"
+create schema dbtune_verify;
+grant usage on schema dbtune_verify to public;
+create function dbtune_verify.takes(type text, value text) returns boolean language plpgsql set search_path = '' as $$
+begin
+  execute format('select %L::%s', value, type);
+  return true;
+exception when others then
+  return false;
+end $$;
+-- Decides row by row, for expressions that raise for some of them.
+create function dbtune_verify.decide(relation text, alias text, expression text)
+returns table (h text, o int, ok boolean, n bigint, d text) language plpgsql as $$
+declare r record;
+begin
+  for r in execute format('select dbtune_h, dbtune_o, dbtune_ok, dbtune_n from dbtune_verify.%I order by dbtune_o, dbtune_h', relation) loop
+    begin
+      execute format('select case when (%s) then ''1'' else ''0'' end from (select * from dbtune_verify.%I where dbtune_h = $1 limit 1) as %s',
+        expression, relation, alias) into d using r.dbtune_h;
+    exception when others then
+      d := sqlstate;
+    end;
+    h := r.dbtune_h; o := r.dbtune_o; ok := r.dbtune_ok; n := r.dbtune_n;
+    return next;
+  end loop;
+end $$;
+"#;
+
+/// Makes the room for tuples on a clone.
+pub(super) async fn prepare(clone: &Session) -> Result<()> {
+    clone.execute("prepare a clone", PREPARE).await
+}
+
+/// Where the tuples of a subject are.
+pub(super) fn relation(subject: &Subject) -> String {
+    format!("t{}", subject.number)
+}
+
+fn place(subject: &Subject) -> String {
+    format!("{SCHEMA}.{}", relation(subject))
+}
+
+/// What was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Made {
+    /// Rows of the table before the change.
+    pub(super) rows: u64,
+    pub(super) made_up: usize,
+}
+
+/// Makes the tuples of `subject` on both clones, as a role that sees every row.
+pub(super) async fn make(
+    (before, after): (&Session, &Session),
+    subject: &Subject,
+    sources: &Sources,
+) -> Result<Made> {
+    let (b, a) = tokio::join!(group(before, subject, false), group(after, subject, true));
+    b?;
+    a?;
+    let made_up = made_up((before, after), subject, sources).await?;
+    let (b, a) = tokio::join!(
+        add(before, subject, false, &made_up),
+        add(after, subject, true, &made_up)
+    );
+    b?;
+    a?;
+    let count = format!(
+        "select coalesce(sum(dbtune_n), 0)::text from {} where dbtune_o = 0",
+        place(subject)
+    );
+    let rows = before.texts("count the rows of a table", &count).await?;
+    Ok(Made {
+        rows: rows.concat().parse().unwrap_or_default(),
+        made_up: made_up.len(),
+    })
+}
+
+/// The rows that are there.
+async fn group(clone: &Session, subject: &Subject, after: bool) -> Result<()> {
+    let table = subject.on(after);
+    let doing = format!("group the rows of {}", table.name());
+    let columns: Vec<(&Column, bool)> = subject
+        .columns
+        .iter()
+        .filter_map(|p| Some((p.on(after)?, p.shared())))
+        .collect();
+    let sql = format!(
+        "begin read write; set local row_security = off; set local lock_timeout = '10s'; {}",
+        grouping(table, &columns, &place(subject))
+    );
+    // A policy would filter what the owner reads where it is forced on it. The clone alone is changed, and only inside.
+    let done = clone.execute(&doing, &sql).await;
+    let done = match done {
+        Err(error) if error.is("42501") && table.forced => {
+            clone.end().await?;
+            let quoted = table.quoted();
+            let sql = sql.replacen(
+                "set local lock_timeout",
+                &format!("alter table {quoted} no force row level security; set local lock_timeout"),
+                1,
+            );
+            let back = format!("; alter table {quoted} force row level security");
+            clone.execute(&doing, &(sql + &back)).await
+        }
+        other => other,
+    };
+    match done {
+        Ok(()) => clone.execute(&doing, "commit").await,
+        Err(error) => {
+            clone.end().await?;
+            Err(error)
+        }
+    }
+}
+
+/// `CREATE TABLE AS` with one row for each distinct tuple.
+///
+/// Rows are the same where their values are the same to the byte: two that are equal by `=` may still be told apart, by a cast
+/// to text for example.
+fn grouping(table: &Guarded, columns: &[(&Column, bool)], place: &str) -> String {
+    let names: Vec<String> = columns.iter().map(|(c, _)| quote::ident(&c.name)).collect();
+    let keys: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .map(|((column, _), name)| {
+            if column.image {
+                name.clone()
+            } else {
+                format!("{name}::text collate pg_catalog.\"C\"")
+            }
+        })
+        .collect();
+    let shared: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .filter(|((_, shared), _)| *shared)
+        .map(|(_, name)| format!("{name}::text"))
+        .collect();
+    let hash = format!("md5(row({})::text)", shared.join(", "));
+    let list = |items: &[String]| items.iter().map(|i| format!("{i}, ")).collect::<String>();
+    let (from, own) = (table.quoted(), list(&names));
+    let extra = format!("{hash} as dbtune_h, 0 as dbtune_o, true as dbtune_ok");
+    let select = if keys.is_empty() {
+        format!("select count(*) as dbtune_n, {extra} from {from}")
+    } else if columns.iter().all(|(c, _)| c.image) {
+        format!(
+            "select {own}count(*) as dbtune_n, {extra} from {from} group by {}",
+            keys.join(", ")
+        )
+    } else {
+        let keys = keys.join(", ");
+        format!(
+            "select distinct on ({keys}) {own}count(*) over (partition by {keys}) as dbtune_n, {extra} from {from} order by {keys}"
+        )
+    };
+    format!(
+        "create unlogged table {place} as {select}; create index on {place} (dbtune_h); grant select on {place} to public; \
+         analyze {place}"
+    )
+}
+
+/// The made-up rows of a subject: values in the order of its columns, as texts.
+async fn made_up(
+    (before, after): (&Session, &Session),
+    subject: &Subject,
+    sources: &Sources,
+) -> Result<Vec<Vec<Value>>> {
+    let bases = bases(before, subject, sources).await?;
+    let mut pools = Vec::new();
+    for (at, pair) in subject.columns.iter().enumerate() {
+        let there: Vec<String> = bases
+            .iter()
+            .filter_map(|row| row.get(at).cloned().flatten())
+            .collect();
+        let Some(column) = pair.before.as_ref().or(pair.after.as_ref()) else {
+            continue;
+        };
+        // What is generated follows from other columns: only values that are there are consistent, more or less.
+        if column.generated {
+            let mut some = there.clone();
+            some.sort();
+            some.dedup();
+            pools.push(some.into_iter().map(Some).collect());
+            continue;
+        }
+        let mut candidates = pool::candidates(column, sources, &there);
+        for (session, side) in [(before, &pair.before), (after, &pair.after)] {
+            if let Some(side) = side {
+                candidates = taken(session, side, &candidates).await?;
+            }
+        }
+        pools.push(pool::values(candidates));
+    }
+    Ok(pool::combine(&pools, &bases))
+}
+
+/// Which of the values the column's type takes.
+async fn taken(session: &Session, column: &Column, values: &[String]) -> Result<Vec<String>> {
+    let quoted: Vec<String> = values.iter().map(|v| quote::literal(v)).collect();
+    if quoted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "select v from unnest(array[{}]::text[]) with ordinality u(v, at) where {SCHEMA}.takes({}, v) order by at",
+        quoted.join(", "),
+        quote::literal(&column.type_name)
+    );
+    session.texts("find values for a column", &sql).await
+}
+
+/// A few rows that are there: the commonest ones, and such as hold a value out of a claim.
+async fn bases(session: &Session, subject: &Subject, sources: &Sources) -> Result<Vec<Vec<Value>>> {
+    let names: Vec<String> = subject
+        .columns
+        .iter()
+        .map(|p| match &p.before {
+            Some(column) => format!("{}::text", quote::ident(&column.name)),
+            None => "null::text".to_owned(),
+        })
+        .collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let claims: Vec<String> = sources.claims.iter().map(|c| quote::literal(c)).collect();
+    let row = names.join(", ");
+    let place = place(subject);
+    let own = format!(
+        "(select json_build_array({row})::text from {place} where array[{row}] && array[{}]::text[]
+          order by dbtune_n desc, dbtune_h limit {OWN_BASES})",
+        claims.join(", ")
+    );
+    let common = format!(
+        "(select json_build_array({row})::text from {place} order by dbtune_n desc, dbtune_h limit {BASES})"
+    );
+    let texts = session
+        .texts(
+            "choose rows of a table",
+            &format!("{own} union all {common}"),
+        )
+        .await?;
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    for text in texts {
+        if let Ok(row) = serde_json::from_str::<Vec<Value>>(&text)
+            && !rows.contains(&row)
+        {
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+/// Adds the made-up rows, and marks those that a constraint refuses.
+async fn add(clone: &Session, subject: &Subject, after: bool, rows: &[Vec<Value>]) -> Result<()> {
+    let doing = format!("make up rows of {}", subject.name());
+    let place = place(subject);
+    let pairs: Vec<(usize, &Pair)> = subject
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.on(after).is_some())
+        .collect();
+    let names: Vec<String> = pairs
+        .iter()
+        .filter_map(|(_, p)| Some(quote::ident(&p.on(after)?.name)))
+        .collect();
+    let list: String = names.iter().map(|n| format!("{n}, ")).collect();
+    for (chunk, part) in rows.chunks(250).enumerate() {
+        let values: Vec<String> = part
+            .iter()
+            .enumerate()
+            .map(|(n, row)| {
+                let cells: String = pairs
+                    .iter()
+                    .map(|(at, _)| match row.get(*at) {
+                        Some(Some(text)) => format!("{}, ", quote::literal(text)),
+                        _ => "null, ".to_owned(),
+                    })
+                    .collect();
+                format!("({cells}1, 's{}', 1, true)", chunk * 250 + n)
+            })
+            .collect();
+        if values.is_empty() {
+            continue;
+        }
+        let sql = format!(
+            "insert into {place} ({list}dbtune_n, dbtune_h, dbtune_o, dbtune_ok) values {}",
+            values.join(", ")
+        );
+        clone.execute(&doing, &sql).await?;
+    }
+    let table = subject.on(after);
+    let mut tests: Vec<String> = pairs
+        .iter()
+        .filter_map(|(_, p)| p.on(after))
+        .filter(|c| c.not_null)
+        .map(|c| format!("{} is not null", quote::ident(&c.name)))
+        .collect();
+    let there = |number: &i16| {
+        pairs
+            .iter()
+            .any(|(_, p)| p.on(after).is_some_and(|c| c.number == *number))
+    };
+    let checks = table.constraints.iter();
+    let checks = checks.filter(|c| !c.columns.is_empty() && c.columns.iter().all(there));
+    tests.extend(checks.map(|c| format!("({}) is not false", c.expression)));
+    let alias = table.alias();
+    for test in tests {
+        let sql = format!(
+            "update {place} as {alias} set dbtune_ok = false where dbtune_o = 1 and not ({test})"
+        );
+        // A test that raises for a row says nothing of the others.
+        match clone.execute(&doing, &sql).await {
+            Err(error) if error.sqlstate.is_none() => return Err(error),
+            _ => {}
+        }
+    }
+    clone.execute(&doing, &format!("analyze {place}")).await
+}
