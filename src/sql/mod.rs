@@ -18,6 +18,7 @@ pub mod predicate;
 pub mod qual;
 pub mod quote;
 pub mod rewrite;
+pub mod said;
 pub mod scope;
 pub mod script;
 pub mod setting;

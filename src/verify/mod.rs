@@ -5,6 +5,7 @@ mod read;
 mod show;
 mod subject;
 mod tries;
+pub mod worlds;
 
 pub use show::report;
 
