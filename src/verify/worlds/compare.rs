@@ -68,11 +68,14 @@ fn rows_of(count: u64) -> String {
 }
 
 /// How the second differs from the first; `None` where it does not, or where both end with an error.
-pub(super) fn way(before: &str, after: &str) -> Option<Way> {
+///
+/// `whole` says that the identity has all its settings. Without, an error (of `''::uuid`, say) and no row come to the same.
+pub(super) fn way(before: &str, after: &str, whole: bool) -> Option<Way> {
     use Outcome::{Failed, Seen, Written};
     const REFUSED: &str = "42501";
     Some(match (Outcome::read(before), Outcome::read(after)) {
         (Failed(_), Failed(_)) => return None,
+        (Failed(_), found) | (found, Failed(_)) if !whole && found.count() == 0 => return None,
         (Failed(REFUSED), found) if found.count() > 0 => Way::Wider,
         (found, Failed(REFUSED)) if found.count() > 0 => Way::Narrower,
         (Failed(_), _) | (_, Failed(_)) => Way::Error,

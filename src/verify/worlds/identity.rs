@@ -13,6 +13,8 @@ pub(super) struct Identity {
     pub(super) role: String,
     /// In the order they are set.
     pub(super) settings: Vec<(String, String)>,
+    /// Every setting that the policies read has a value of its kind.
+    pub(super) whole: bool,
 }
 
 /// Identities that may share a connection: what one of them leaves unset, none has ever set there.
@@ -73,8 +75,7 @@ impl Draws<'_> {
         for (name, reading) in known.iter().filter(|(n, _)| pattern.set.contains(*n)) {
             let value = match dice.below(100) {
                 0..8 => String::new(),
-                8..10 => "x".to_owned(),
-                10..14 if reading.document => "{}".to_owned(),
+                8..12 if reading.document => "{}".to_owned(),
                 _ if reading.document || self.is_document(name) => {
                     self.pools.document(favourites, dice)
                 }
@@ -85,7 +86,12 @@ impl Draws<'_> {
             };
             settings.push((name.clone(), value));
         }
-        Identity { role, settings }
+        Identity {
+            whole: settings.len() == known.len()
+                && settings.iter().all(|(_, v)| !v.is_empty() && v != "{}"),
+            role,
+            settings,
+        }
     }
 
     fn is_document(&self, name: &str) -> bool {

@@ -350,7 +350,7 @@ impl Pools {
             }
             let value = self.untyped(family, last, favourites, dice);
             let value = match dice.below(10) {
-                0 => serde_json::json!([value]),
+                0 if *family == Family::Text => serde_json::json!([value]),
                 1 => serde_json::Value::Null,
                 _ => serde_json::Value::String(value),
             };

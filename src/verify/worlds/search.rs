@@ -329,7 +329,7 @@ fn first_difference(
 ) -> Option<Difference> {
     let outcomes = before.outcomes.iter().zip(&after.outcomes);
     probes.iter().zip(outcomes).find_map(|(probe, (old, new))| {
-        way(old, new).map(|way| Difference {
+        way(old, new, world.identity.whole).map(|way| Difference {
             world: only_there(world, &before.rows),
             probe: probe.clone(),
             before: old.clone(),

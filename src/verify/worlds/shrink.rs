@@ -75,13 +75,15 @@ impl Search<'_> {
         let (Some(old), Some(new)) = (before.outcomes.first(), after.outcomes.first()) else {
             return Ok(None);
         };
-        Ok(way(old, new).filter(|_| whole).map(|way| Difference {
-            world: world.clone(),
-            probe: probe.clone(),
-            before: old.clone(),
-            after: new.clone(),
-            way,
-        }))
+        Ok(way(old, new, world.identity.whole)
+            .filter(|_| whole)
+            .map(|way| Difference {
+                world: world.clone(),
+                probe: probe.clone(),
+                before: old.clone(),
+                after: new.clone(),
+                way,
+            }))
     }
 }
 
