@@ -22,6 +22,7 @@ mod replica;
 mod replication;
 mod run;
 mod session;
+mod simple;
 mod statements;
 mod target;
 mod tax;

@@ -22,6 +22,7 @@ mod side;
 mod sources;
 mod statement;
 mod tuples;
+pub mod worlds;
 
 pub use effective::Clause;
 pub use found::{Cell, Difference, Findings, Looked, Opened, Verdict, Who};

@@ -11,6 +11,7 @@ use super::rights::{self, Rights};
 use super::side::{self, Side};
 use super::sources::sources;
 use super::tuples;
+use super::worlds::{self, Sides, WorldOptions, search};
 use crate::db::{Limits, Result, Session, Target, read_catalog};
 use crate::model::{Catalog, Gap, Persona};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,9 @@ impl Default for Options {
     }
 }
 
+/// What the small worlds of one table may take.
+const MOST_FOR_WORLDS: Duration = Duration::from_mins(1);
+
 /// Told steps done, steps in all, and what is being looked at.
 pub(super) type Note<'a> = &'a mut dyn FnMut(u64, u64, &str);
 
@@ -52,7 +56,7 @@ pub async fn verify(
 ) -> Result<Findings> {
     let begun = Instant::now();
     let deadline = begun + options.time;
-    let sides = Sides::open(before, after).await?;
+    let sides = Both::open(before, after).await?;
     let mut found = Findings::default();
     let by = if options.twins { By::Number } else { By::Name };
     let mut paired = pair(&sides.before.side, &sides.after.side, by);
@@ -91,6 +95,7 @@ pub async fn verify(
         };
         rows.push(ground.row(persona, (b, a), &mut step).await?);
     }
+    small_worlds(&ground, &people, &mut rows, &mut found, note).await?;
     weigh(&mut rows, subjects);
     controls(&ground, &people, &rows, &mut found).await?;
     found.cells = rows.into_iter().flat_map(|row| row.cells).collect();
@@ -104,7 +109,7 @@ struct Opened {
     catalog: Catalog,
 }
 
-struct Sides {
+struct Both {
     before: Opened,
     after: Opened,
 }
@@ -126,7 +131,7 @@ impl Opened {
     }
 }
 
-impl Sides {
+impl Both {
     async fn open(before: &Target, after: &Target) -> Result<Self> {
         let (before, after) = tokio::join!(Opened::new(before), Opened::new(after));
         Ok(Self {
@@ -148,7 +153,7 @@ impl Sides {
 
 /// Groups and makes up the rows of all subjects. Returns those whose policies cannot be decided by their text.
 async fn make_tuples(
-    sides: &Sides,
+    sides: &Both,
     subjects: &[Subject],
     people: &[Persona],
     found: &mut Findings,
@@ -186,6 +191,57 @@ fn doubt(subject: &Subject, (policy, why): Doubt) -> Gap {
         why: format!("it {why}: the table is read under row-level security instead, and writes rest on small worlds"),
         remedy: None,
     }
+}
+
+/// The same on tiny instances of the schema, by statement. What no expression can tell rests on them alone.
+async fn small_worlds(
+    ground: &Ground<'_>,
+    people: &[Persona],
+    rows: &mut [Row],
+    found: &mut Findings,
+    note: Note<'_>,
+) -> Result<()> {
+    for subject in ground.subjects {
+        let name = subject.name();
+        let options = WorldOptions {
+            budget: ground.left().unwrap_or_default().min(MOST_FOR_WORLDS),
+            ..WorldOptions::default()
+        };
+        let sides = Sides::Two {
+            before: ground.before,
+            after: ground.after,
+        };
+        let mut told = |done: usize, all: usize| {
+            note(done as u64, all as u64, &format!("small worlds of {name}"));
+        };
+        let verdict = search(sides, ground.catalogs, &name, people, options, &mut told).await?;
+        let why = match verdict {
+            worlds::Verdict::Same { worlds } => {
+                for looked in found.tables.iter_mut().filter(|l| l.table == name) {
+                    looked.worlds = Some(worlds);
+                }
+                continue;
+            }
+            worlds::Verdict::Different(example) => {
+                found.examples.push((name, example.sql));
+                continue;
+            }
+            worlds::Verdict::NotShown(why) => why,
+        };
+        found.gaps.push(Gap {
+            what: format!("small worlds of {name}"),
+            why: why.clone(),
+            remedy: None,
+        });
+        for row in rows.iter_mut() {
+            for (at, cell) in row.cells.iter_mut().enumerate() {
+                if cell.table == name && row.by_worlds.contains(&at) && cell.verdict == Verdict::Same {
+                    cell.verdict = Verdict::NotShown(format!("small worlds show nothing: {why}"));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// At least one wrong change for each table and clause.

@@ -5,7 +5,7 @@ use super::pool::Sources;
 use super::side::Side;
 use crate::db::{Result, Session};
 use crate::model::{Catalog, Persona};
-use crate::sql::literals::literals;
+use crate::sql::said::said;
 use crate::sql::words::words;
 use std::collections::BTreeSet;
 
@@ -29,7 +29,10 @@ pub(super) async fn sources(
     }
     for (side, catalog) in sides {
         for text in reached(side, catalog) {
-            found.constants.extend(literals(&text));
+            if let Some(said) = said(&text) {
+                found.constants.extend(said.strings);
+                found.constants.extend(said.numbers);
+            }
         }
     }
     Ok(found)
