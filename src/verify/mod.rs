@@ -6,6 +6,7 @@
 //! same of tiny instances of the schema, by statement.
 
 mod cells;
+mod changes;
 mod control;
 mod decide;
 mod effective;
@@ -24,6 +25,7 @@ mod statement;
 mod tuples;
 pub mod worlds;
 
+pub use changes::Evidence;
 pub use effective::Clause;
 pub use found::{Cell, Difference, Findings, Looked, Opened, Verdict, Who};
 pub use run::{Options, verify};

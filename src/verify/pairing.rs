@@ -47,16 +47,7 @@ impl Subject {
     }
 }
 
-/// Both sides put together.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Paired {
-    pub(super) subjects: Vec<Subject>,
-    /// Guarded tables that one side alone has.
-    pub(super) gone: Vec<Name>,
-    pub(super) new: Vec<Name>,
-}
-
-/// How tables and columns are recognised.
+/// How columns are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     /// Clones of one database share oids and column numbers, so that what was renamed is found.
@@ -64,35 +55,36 @@ pub(super) enum By {
     Name,
 }
 
-/// `beside` reads a table that is guarded on the other side only.
-pub(super) fn pair(before: &Side, after: &Side, by: By) -> Paired {
-    let mut paired = Paired::default();
-    let mut taken = BTreeSet::new();
+/// The tables that both sides have and one of them guards, by name. `renamed` leads from names before to names after.
+pub(super) fn pair(
+    before: &Side,
+    after: &Side,
+    renamed: &BTreeMap<Name, Name>,
+    by: By,
+) -> Vec<Subject> {
+    let mut subjects = Vec::new();
     let named: BTreeMap<Name, u32> = after.tables.values().map(|t| (t.name(), t.oid)).collect();
     for b in before.tables.values() {
-        let oid = match by {
-            By::Number => Some(b.oid),
-            By::Name => named.get(&b.name()).copied(),
-        };
-        let Some(a) = oid.and_then(|oid| after.tables.get(&oid)) else {
-            paired.gone.push(b.name());
+        let name = b.name();
+        let there = named.get(renamed.get(&name).unwrap_or(&name));
+        let Some(a) = there.and_then(|oid| after.tables.get(oid)) else {
             continue;
         };
-        taken.insert(a.oid);
-        paired.subjects.push(Subject {
+        if !b.rls && !a.rls {
+            continue;
+        }
+        subjects.push(Subject {
             number: 0,
             columns: columns(b, a, by),
             before: b.clone(),
             after: a.clone(),
         });
     }
-    let new = after.tables.values().filter(|t| !taken.contains(&t.oid));
-    paired.new = new.map(Guarded::name).collect();
-    paired.subjects.sort_by_key(Subject::name);
-    for (number, subject) in paired.subjects.iter_mut().enumerate() {
+    subjects.sort_by_key(Subject::name);
+    for (number, subject) in subjects.iter_mut().enumerate() {
         subject.number = number;
     }
-    paired
+    subjects
 }
 
 /// System columns are left out: they are read from the table itself.

@@ -5,7 +5,9 @@ use super::control::notices;
 use super::effective::Clause;
 use super::evidence::weigh;
 use super::faithful::{Doubt, doubts};
+use super::changes::{Changes, Evidence, Sessions};
 use super::found::{Cell, Findings, Looked, Verdict, Who};
+use super::identity::{self, Identity};
 use super::pairing::{By, Subject, pair};
 use super::rights::{self, Rights};
 use super::side::{self, Side};
@@ -13,7 +15,7 @@ use super::sources::sources;
 use super::tuples;
 use super::worlds::{self, Sides, WorldOptions, search};
 use crate::db::{Limits, Result, Session, Target, read_catalog};
-use crate::model::{Catalog, Gap, Persona};
+use crate::model::{Catalog, Gap, Name, Persona};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ pub struct Options {
     pub time: Duration,
     /// Whether both sides are clones of one database, with the same oids.
     pub twins: bool,
+    /// How many identities are looked for beside those that are asked for.
+    pub most: usize,
 }
 
 impl Default for Options {
@@ -31,6 +35,7 @@ impl Default for Options {
         Self {
             time: Duration::from_mins(15),
             twins: true,
+            most: 24,
         }
     }
 }
@@ -53,19 +58,35 @@ pub async fn verify(
     asked: &[Persona],
     options: &Options,
     note: Note<'_>,
-) -> Result<Findings> {
+) -> Result<(Findings, Evidence)> {
     let begun = Instant::now();
     let deadline = begun + options.time;
-    let sides = Both::open(before, after).await?;
+    note(0, 0, "what changed");
+    let sessions = Sessions::open(before, after).await?;
     let mut found = Findings::default();
+    let change = Changes::read(&sessions, options.twins).await?;
+    change.tell(&mut found);
+    let sides = Both::read(sessions, &change).await?;
     let by = if options.twins { By::Number } else { By::Name };
-    let mut paired = pair(&sides.before.side, &sides.after.side, by);
-    for (number, subject) in paired.subjects.iter_mut().enumerate() {
-        subject.number = number;
+    let subjects = &pair(
+        &sides.before.side,
+        &sides.after.side,
+        &change.comparison.renamed,
+        by,
+    );
+    change.tell_opened(subjects, &mut found);
+    found.untouched = sides.guarded().saturating_sub(subjects.len());
+    let evidence = change.evidence();
+    if subjects.is_empty() {
+        return Ok((found, evidence));
     }
-    let subjects = &paired.subjects;
-    let people: Vec<Persona> = asked.to_vec();
-    found.identities = people.iter().map(who).collect();
+    note(0, 0, "who asks");
+    let catalogs = (&sides.before.catalog, &sides.after.catalog);
+    let session = &sides.before.session;
+    let identities = identity::find(session, catalogs, asked, options.most).await?;
+    found.gaps.extend(identities.gaps);
+    found.identities = identities.identities.iter().map(who).collect();
+    let people: Vec<Persona> = identities.identities.into_iter().map(|i| i.persona).collect();
     let doubtful = make_tuples(&sides, subjects, &people, &mut found, note).await?;
     let ground = Ground {
         before,
@@ -99,7 +120,7 @@ pub async fn verify(
     weigh(&mut rows, subjects);
     controls(&ground, &people, &rows, &mut found).await?;
     found.cells = rows.into_iter().flat_map(|row| row.cells).collect();
-    Ok(found)
+    Ok((found, evidence))
 }
 
 /// One side: a session, what it holds of policies, and its catalog.
@@ -115,9 +136,8 @@ struct Both {
 }
 
 impl Opened {
-    async fn new(target: &Target) -> Result<Self> {
-        let session = Session::connect(target, "verify").await?;
-        let side = side::read(&session, Limits::default()).await?;
+    async fn read(session: Session, names: &BTreeSet<Name>) -> Result<Self> {
+        let side = side::read(&session, names, Limits::default()).await?;
         let catalog = read_catalog(&session).await?;
         Ok(Self {
             session,
@@ -132,12 +152,22 @@ impl Opened {
 }
 
 impl Both {
-    async fn open(before: &Target, after: &Target) -> Result<Self> {
-        let (before, after) = tokio::join!(Opened::new(before), Opened::new(after));
+    async fn read(sessions: Sessions, change: &Changes) -> Result<Self> {
+        let (was, is) = change.tables();
+        let (before, after) = tokio::join!(
+            Opened::read(sessions.before, &was),
+            Opened::read(sessions.after, &is)
+        );
         Ok(Self {
             before: before?,
             after: after?,
         })
+    }
+
+    /// How many tables row-level security guards, on the side that has more of them.
+    fn guarded(&self) -> usize {
+        let count = |catalog: &Catalog| catalog.tables.values().filter(|t| t.rls_enabled).count();
+        count(&self.before.catalog).max(count(&self.after.catalog))
     }
 
     async fn rights(&self, role: &str, subjects: &[Subject]) -> Result<(Rights, Rights)> {
@@ -285,11 +315,11 @@ fn missed(cell: &Cell, what: &str) -> String {
     )
 }
 
-fn who(persona: &Persona) -> Who {
+fn who(identity: &Identity) -> Who {
     Who {
-        name: persona.name.clone(),
-        role: persona.role.clone(),
-        about: "asked for by the workload".to_owned(),
+        name: identity.persona.name.clone(),
+        role: identity.persona.role.clone(),
+        about: identity.about.clone(),
     }
 }
 

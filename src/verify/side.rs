@@ -95,7 +95,7 @@ impl Guarded {
 const TREE: &str = r"regexp_replace(regexp_replace(%s::text, ':(stmt_)?(location|len) -?\d+', '', 'g'),
   ':operName \([^)]*\)|:(func|relabel|coerce|coercion|convert|row_)(format|form) \d+', '', 'g')";
 
-/// Every table with row-level security or policies, as JSON.
+/// Tables as JSON.
 fn tables(only: &str) -> String {
     let (using, check) = (
         TREE.replace("%s", "p.polqual"),
@@ -144,25 +144,37 @@ select json_build_object(
       ) order by p.polname), '[]')
     from pg_policy p where p.polrelid = c.oid))::text
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-  and (c.relrowsecurity or exists (select from pg_policy p where p.polrelid = c.oid)) {only}
+where c.relkind in ('r', 'p') and {only}
 order by n.nspname, c.relname"
     )
 }
 
-/// Reads a side. Names in expressions are written out in full, because they are read under an empty search path.
-pub(super) async fn read(session: &Session, limits: Limits) -> Result<Side> {
+/// Reads the tables `names` of a side. Names in expressions are written out in full, because they are read under an empty
+/// search path.
+pub(super) async fn read(
+    session: &Session,
+    names: &BTreeSet<Name>,
+    limits: Limits,
+) -> Result<Side> {
+    let mut side = Side::default();
+    if names.is_empty() {
+        return Ok(side);
+    }
     let doing = "read the policies of a side";
+    let pairs: Vec<String> = names
+        .iter()
+        .map(|n| format!("({}, {})", quote::literal(&n.schema), quote::literal(&n.name)))
+        .collect();
+    let only = format!("(n.nspname, c.relname) in ({})", pairs.join(", "));
     session.begin_reading(limits).await?;
     let texts = async {
         session
             .execute(doing, "set local search_path = pg_catalog")
             .await?;
-        session.texts(doing, &tables("")).await
+        session.texts(doing, &tables(&only)).await
     };
     let texts = texts.await;
     session.end().await?;
-    let mut side = Side::default();
     for text in texts? {
         let table: Guarded =
             serde_json::from_str(&text).map_err(|e| Error::new(doing, e.to_string()))?;
@@ -175,7 +187,7 @@ pub(super) async fn read(session: &Session, limits: Limits) -> Result<Side> {
 pub(super) async fn policies_now(session: &Session, oid: u32) -> Result<Vec<Policy>> {
     let doing = "read the policies of a table";
     let texts = session
-        .texts(doing, &tables(&format!("and c.oid = {oid}")))
+        .texts(doing, &tables(&format!("c.oid = {oid}")))
         .await?;
     let table: Guarded =
         serde_json::from_str(&texts.concat()).map_err(|e| Error::new(doing, e.to_string()))?;
