@@ -40,6 +40,16 @@ impl Context {
         Ok(parse_workload(&path.display().to_string(), &read(&path)?)?)
     }
 
+    /// The same for a command that does without one: where none is named and none is found, it is empty.
+    pub fn workload_if_any(&self, given: Option<&Path>) -> anyhow::Result<WorkloadFile> {
+        let named = given.is_some() || self.settings()?.workload.is_some();
+        if named || only_workload().is_ok() {
+            self.workload(given)
+        } else {
+            Ok(WorkloadFile::default())
+        }
+    }
+
     /// The folder that `given` or the configuration names, else `migrations`.
     pub fn migrations(&self, given: Option<&Path>) -> anyhow::Result<PathBuf> {
         Ok(match given {

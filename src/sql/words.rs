@@ -1,7 +1,7 @@
 //! Which words and columns a piece of SQL speaks of.
 
 use super::tree::{names, parse_expression, parts};
-use pg_query::protobuf::ScanToken;
+use pg_query::protobuf::{ScanToken, Token};
 use pg_query::{Node, NodeEnum};
 use std::collections::BTreeSet;
 
@@ -16,6 +16,24 @@ pub fn words(text: &str) -> Option<BTreeSet<String>> {
         Some(inner.map_or_else(|| word.to_lowercase(), |w| w.replace("\"\"", "\"")))
     });
     Some(found.collect())
+}
+
+/// Every word inside the strings of a piece of SQL, as written and in lower case; `None` where its quotes do not match.
+pub fn quoted(text: &str) -> Option<BTreeSet<String>> {
+    let scanned = pg_query::scan(text).ok()?;
+    let strings = scanned
+        .tokens
+        .iter()
+        .filter(|t| matches!(t.token(), Token::Sconst | Token::Usconst));
+    let mut found = BTreeSet::new();
+    for string in strings.filter_map(|token| spelled(text, token)) {
+        let words = string.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'));
+        for word in words.filter(|w| !w.is_empty()) {
+            found.insert(word.to_owned());
+            found.insert(word.to_lowercase());
+        }
+    }
+    Some(found)
 }
 
 /// Whether a text that is no SQL may yet be a query: by its first word. A server, or dbtune itself, puts `$1` in place of
@@ -62,6 +80,11 @@ mod tests {
         let found = words("select Status, \"My \"\"Col\" from t where x = 'status2'").unwrap();
         assert!(found.contains("status") && found.contains("My \"Col"));
         assert!(!found.contains("status2"));
+        let found = quoted("perform nextval('public.Doc_seq'); execute $q$drop x$q$").unwrap();
+        for word in ["public", "Doc_seq", "doc_seq", "drop", "x"] {
+            assert!(found.contains(word), "{word}");
+        }
+        assert!(!found.contains("nextval") && quoted("'open").is_none());
         assert!(may_be_query("select from from") && may_be_query("  With x as"));
         assert!(!may_be_query("set role $1") && !may_be_query("do $1"));
         let found = columns("((deleted_at IS NULL) AND (kind = 'open'::text))").unwrap();

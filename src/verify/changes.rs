@@ -53,7 +53,8 @@ impl Changes {
         );
         let (before, after) = (before?, after?);
         let mut comparison = access::compare(&before, &after, twins);
-        let occupied = access::occupied(&sessions.after, &comparison.open_tables()).await?;
+        let open = comparison.open.keys().cloned().collect();
+        let occupied = access::occupied(&sessions.after, &open).await?;
         comparison.settle(&occupied);
         let written = access::changed_rows(&sessions.before, &sessions.after).await?;
         comparison

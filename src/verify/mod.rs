@@ -5,6 +5,7 @@
 //! columns: exact, without reading a million rows a million times. Rows that do not exist yet are made up. Small worlds ask the
 //! same of tiny instances of the schema, by statement.
 
+pub mod access;
 mod cells;
 mod changes;
 mod control;

@@ -9,7 +9,7 @@ fn repository(path: &str) -> std::path::PathBuf {
 }
 
 /// The demo platform without rows and policies.
-async fn clinic(label: &str) -> (Db, Session) {
+pub(crate) async fn clinic(label: &str) -> (Db, Session) {
     let mut files: Vec<_> = std::fs::read_dir(repository("migrations"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

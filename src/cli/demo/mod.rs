@@ -239,7 +239,8 @@ async fn compare(
         let mut task = context.progress.start("verify", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
         let options = verify::Options::default();
-        let seen = verify::verify(before, after, &workload.personas, &options, &mut note).await?;
+        let asked = &workload.personas;
+        let (seen, _) = verify::verify(before, after, asked, &options, &mut note).await?;
         drop(task);
         story.verified(&seen);
         Ok((judged, seen))
