@@ -1,5 +1,6 @@
 //! Proves that a change keeps every persona's rows: those it sees, and those it may write.
 
+pub mod identity;
 mod level;
 mod read;
 mod show;

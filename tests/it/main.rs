@@ -62,5 +62,6 @@ mod server;
 mod settings_file;
 mod tenants;
 mod throwaway;
+mod verify_identity;
 mod verifying;
 mod workload_file;

@@ -4,12 +4,12 @@ use dbtune::db::Session;
 use dbtune::seed::{Options, Spec, run};
 use std::path::Path;
 
-fn repository(path: &str) -> std::path::PathBuf {
+pub(crate) fn repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The demo platform without rows and policies.
-async fn clinic(label: &str) -> (Db, Session) {
+pub(crate) async fn clinic(label: &str) -> (Db, Session) {
     let mut files: Vec<_> = std::fs::read_dir(repository("migrations"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -28,7 +28,7 @@ async fn clinic(label: &str) -> (Db, Session) {
     (db, session)
 }
 
-fn clinic_spec() -> Spec {
+pub(crate) fn clinic_spec() -> Spec {
     let file = repository("fixtures/clinic.yaml");
     Spec::parse(
         &std::fs::read_to_string(file).unwrap(),
