@@ -1,9 +1,8 @@
 //! A persona while its claims are put together.
 
-use super::claim::{CLAIMS, Claim};
-use super::scan::Ties;
 use super::yaml::Noted;
 use crate::model::PersonaSpec;
+use crate::sql::ties::{CLAIMS, Claim, Ties};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 

@@ -4,13 +4,11 @@
 //! caller between the steps. No row value gets into the file unless it is asked for.
 
 mod choose;
-mod claim;
 mod draft;
 mod generator;
 mod literal;
 pub mod log;
 mod persona;
-mod scan;
 mod yaml;
 
 pub use choose::{Chosen, Recorded, choose};

@@ -1,12 +1,13 @@
 //! Roles become personas: users of the smallest, the median and the biggest tenant.
 
 use super::choose::{Recorded, is_guarded};
-use super::claim::{CLAIMS, Claim};
+
 use super::draft::Draft;
-use super::scan::{Place, Ties, scan};
+
 use super::yaml::Noted;
 use crate::model::{Catalog, Name, PersonaSpec, Table};
 use crate::sql::quote;
+use crate::sql::ties::{CLAIMS, Claim, Place, Ties, scan};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -271,7 +272,7 @@ mod tests {
     use crate::model::{Column, Command, Policy};
 
     fn catalog(using: &str) -> Catalog {
-        let mut catalog = super::super::claim::tests::catalog();
+        let mut catalog = crate::sql::ties::tests::catalog();
         for (name, columns) in [
             ("doc", ["id", "org"].as_slice()),
             ("member", &["user_id", "org_id"]),

@@ -23,6 +23,7 @@ pub mod scope;
 pub mod script;
 pub mod setting;
 mod single;
+pub mod ties;
 pub mod touches;
 pub mod tree;
 pub mod variables;

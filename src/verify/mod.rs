@@ -14,6 +14,7 @@ mod effective;
 mod evidence;
 mod faithful;
 mod found;
+pub mod identity;
 mod pairing;
 mod pool;
 mod reach;

@@ -7,6 +7,7 @@ use super::evidence::weigh;
 use super::faithful::{Doubt, doubts};
 use super::changes::{Changes, Evidence, Sessions};
 use super::found::{Cell, Findings, Looked, Verdict, Who};
+use super::identity::{self, Identity};
 use super::pairing::{By, Subject, pair};
 use super::rights::{self, Rights};
 use super::side::{self, Side};
@@ -82,9 +83,10 @@ pub async fn verify(
     note(0, 0, "who asks");
     let catalogs = (&sides.before.catalog, &sides.after.catalog);
     let session = &sides.before.session;
-    let _ = (catalogs, session, options.most);
-    let people: Vec<Persona> = asked.to_vec();
-    found.identities = people.iter().map(who).collect();
+    let identities = identity::find(session, catalogs, asked, options.most).await?;
+    found.gaps.extend(identities.gaps);
+    found.identities = identities.identities.iter().map(who).collect();
+    let people: Vec<Persona> = identities.identities.into_iter().map(|i| i.persona).collect();
     let doubtful = make_tuples(&sides, subjects, &people, &mut found, note).await?;
     let ground = Ground {
         before,
@@ -313,11 +315,11 @@ fn missed(cell: &Cell, what: &str) -> String {
     )
 }
 
-fn who(identity: &Persona) -> Who {
+fn who(identity: &Identity) -> Who {
     Who {
-        name: identity.name.clone(),
-        role: identity.role.clone(),
-        about: String::new(),
+        name: identity.persona.name.clone(),
+        role: identity.persona.role.clone(),
+        about: identity.about.clone(),
     }
 }
 

@@ -63,6 +63,7 @@ mod settings_file;
 mod tenants;
 mod throwaway;
 mod verify_access;
+mod verify_identity;
 mod verify_worlds;
 mod verifying;
 mod workload_file;

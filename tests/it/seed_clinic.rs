@@ -4,7 +4,7 @@ use dbtune::db::Session;
 use dbtune::seed::{Options, Spec, run};
 use std::path::Path;
 
-fn repository(path: &str) -> std::path::PathBuf {
+pub(crate) fn repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
@@ -28,7 +28,7 @@ pub(crate) async fn clinic(label: &str) -> (Db, Session) {
     (db, session)
 }
 
-fn clinic_spec() -> Spec {
+pub(crate) fn clinic_spec() -> Spec {
     let file = repository("fixtures/clinic.yaml");
     Spec::parse(
         &std::fs::read_to_string(file).unwrap(),
