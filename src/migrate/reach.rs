@@ -6,7 +6,8 @@ use super::outcome::{Options, Outcome, Stop};
 use super::plan::{Direction, Forward, Ledger};
 use super::run::{apply, look, rollback};
 use super::runner::Progress;
-use crate::db::{Target, Writer, checksum};
+use crate::db::{self, Target, Writer, checksum};
+use crate::sql::server_wide::beyond;
 
 /// Where the migrations are to end up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub async fn reach(
         reached.note(outcome);
     }
     if let Some(forward) = way.forward {
+        stay_inside(target, folder, &ledger).await?;
         let options = Options {
             forward,
             ..options.clone()
@@ -80,6 +82,35 @@ impl Reached {
             }
         }
     }
+}
+
+/// Refuses what would change more than the copy: roles belong to the whole server, and so to the original.
+async fn stay_inside(target: &Target, folder: &Folder, ledger: &Ledger) -> Result<(), Stop> {
+    let pending = folder.entries.iter().map(|e| &e.migration);
+    let pending = pending.filter(|m| ledger.applied(m.version).is_none());
+    let mut found = pending.filter_map(|m| Some((m.label(), beyond(&m.up.sql)?)));
+    let Some((label, beyond)) = found.next() else {
+        return Ok(());
+    };
+    // A block of code that may create a role fails by itself where the role may not.
+    if beyond.perhaps && found.all(|(_, b)| b.perhaps) && !may_change_roles(target).await? {
+        return Ok(());
+    }
+    let why = format!(
+        "it changes {}, which a copy on the same server shares with the original",
+        beyond.what
+    );
+    let advice = "Apply that part to the server first, in a migration of its own, or try the migrations on another server: \
+                  restore a copy there and point --db to it.";
+    let error = db::Error::new(format!("run {label} on a copy"), why).advise(advice);
+    Err(error.into())
+}
+
+async fn may_change_roles(target: &Target) -> Result<bool, Stop> {
+    let session = db::Session::connect(target, "look at the role").await?;
+    let sql = "select (rolsuper or rolcreaterole)::text from pg_roles where rolname = current_user";
+    let texts = session.texts("read the rights of the role", sql).await?;
+    Ok(texts.concat() != "false")
 }
 
 async fn ledger_of(target: &Target) -> Result<Ledger, Stop> {

@@ -4,6 +4,7 @@ use super::decide::{Answer, Judge, Outcome};
 use super::effective::{CLAUSES, Clause, Effective, effective};
 use super::found::{Cell, Difference, Verdict};
 use super::pairing::Subject;
+use super::parents::Parents;
 use super::reach::reach;
 use super::rights::Rights;
 use super::statement::{self, Read};
@@ -68,6 +69,7 @@ impl Ground<'_> {
         let before = Session::connect(self.before, "verify").await?;
         let after = Session::connect(self.after, "verify").await?;
         let mut row = Row::default();
+        let mut parents = (Parents::default(), Parents::default());
         for subject in self.subjects {
             step(subject);
             // FOR ALL asks the same of several commands.
@@ -112,25 +114,25 @@ impl Ground<'_> {
                     Some((_, answers)) => answers.clone(),
                     None => {
                         let (b, a) = tokio::join!(
-                            judges.0.decide(subject, &asked.before, asked.reach.0.as_deref()),
-                            judges.1.decide(subject, &asked.after, asked.reach.1.as_deref())
+                            self.decide(&judges.0, &mut parents.0, rights.0, subject, &asked),
+                            self.decide(&judges.1, &mut parents.1, rights.1, subject, &asked)
                         );
                         (b?, a?)
                     }
                 };
-                let mut verdict = judge(
-                    &judges,
-                    subject,
-                    clause,
-                    (&asked.before, &asked.after),
-                    (&asked.reach.0, &asked.reach.1),
-                    &answers,
-                )
-                .await?;
+                let mut verdict = judge(&judges, subject, clause, &asked, &answers).await?;
                 if asked.volatile {
                     row.by_worlds.insert(at);
                     if verdict == Verdict::Same || matches!(verdict, Verdict::Differs(_)) {
                         verdict = steady(&judges, subject, clause, &asked, &answers, verdict).await?;
+                    }
+                }
+                if clause == Clause::Select && !asked.volatile {
+                    if is_plain(&answers.0) {
+                        parents.0.note(subject, false, &asked.before);
+                    }
+                    if is_plain(&answers.1) {
+                        parents.1.note(subject, true, &asked.after);
                     }
                 }
                 let mut cell = cell(verdict);
@@ -149,6 +151,38 @@ impl Ground<'_> {
             }
         }
         Ok(row)
+    }
+
+    /// Through the parents' visible rows where the expression reads any, else as it is.
+    async fn decide(
+        &self,
+        judge: &Judge<'_>,
+        parents: &mut Parents,
+        rights: &Rights,
+        subject: &Subject,
+        asked: &Asked,
+    ) -> Result<Answer> {
+        let (effective, reach) = if judge.after {
+            (&asked.after, asked.reach.1.as_deref())
+        } else {
+            (&asked.before, asked.reach.0.as_deref())
+        };
+        let columns = |parent: &Subject| -> BTreeSet<String> {
+            let all = rights.columns(parent.on(judge.after), Clause::Select);
+            all.into_iter().map(str::to_owned).collect()
+        };
+        if !asked.volatile {
+            let other = parents
+                .instead(judge, self.subjects, &columns, effective)
+                .await?;
+            if let Some(other) = other {
+                let answer = judge.decide(subject, &other, reach).await?;
+                if is_plain(&answer) || answer == Answer::NoTime {
+                    return Ok(answer);
+                }
+            }
+        }
+        judge.decide(subject, effective, reach).await
     }
 
     /// What is asked of a clause; `None` where the role has no privilege for it on either side.
@@ -237,6 +271,16 @@ pub(super) fn is_volatile(effective: &Effective, catalog: &Catalog) -> bool {
     })
 }
 
+/// Whether every row was decided, and none raised an error.
+fn is_plain(answer: &Answer) -> bool {
+    match answer {
+        Answer::Decided(d) => {
+            d.ends.is_none() && d.there.raised.is_none() && d.possible.raised.is_none()
+        }
+        Answer::Refused(_) | Answer::NoTime => false,
+    }
+}
+
 fn rows(answer: &Answer) -> Option<u64> {
     match answer {
         Answer::Decided(decided) if decided.ends.is_none() => Some(decided.there.admitted),
@@ -244,44 +288,50 @@ fn rows(answer: &Answer) -> Option<u64> {
     }
 }
 
-/// What two answers say together; where they differ, what differs is looked at once more, so that a clock that moved between
-/// the two is no difference.
-pub(super) async fn judge(
-    judges: &(Judge<'_>, Judge<'_>),
-    subject: &Subject,
-    clause: Clause,
-    (before, after): (&Effective, &Effective),
-    reach: (&Option<String>, &Option<String>),
-    answers: &(Answer, Answer),
-) -> Result<Verdict> {
+/// What two answers say together, as far as their digests tell; `None` where they differ.
+pub(super) fn agree(clause: Clause, answers: (&Answer, &Answer)) -> Option<Verdict> {
     let (b, a) = match answers {
         (Answer::NoTime, _) | (_, Answer::NoTime) => {
-            return Ok(Verdict::NotShown("there was no time".to_owned()));
+            return Some(Verdict::NotShown("there was no time".to_owned()));
         }
         (Answer::Refused(b), Answer::Refused(a)) if b == a => {
-            return Ok(Verdict::NotShown(format!("both sides are refused: {b}")));
+            return Some(Verdict::NotShown(format!("both sides are refused: {b}")));
         }
         (Answer::Refused(_), _) | (_, Answer::Refused(_)) => {
-            return Ok(Verdict::Differs(Difference {
+            return Some(Verdict::Differs(Difference {
                 raised: 1,
                 ..Difference::default()
             }));
         }
         (Answer::Decided(b), Answer::Decided(a)) => (b, a),
     };
-    if b.there == a.there && b.possible == a.possible {
-        return Ok(match (&b.ends, b.refused == a.refused) {
-            (Some(state), _) => Verdict::NotShown(format!("both sides end with {state}")),
-            (None, false) if clause.of_new_rows() => Verdict::NotShown(
-                "they differ in rows that a constraint refuses on both sides, and in nothing else"
-                    .to_owned(),
-            ),
-            (None, _) => Verdict::Same,
-        });
+    if b.there != a.there || b.possible != a.possible {
+        return None;
+    }
+    Some(match (&b.ends, b.refused == a.refused) {
+        (Some(state), _) => Verdict::NotShown(format!("both sides end with {state}")),
+        (None, false) if clause.of_new_rows() => Verdict::NotShown(
+            "they differ in rows that a constraint refuses on both sides, and in nothing else"
+                .to_owned(),
+        ),
+        (None, _) => Verdict::Same,
+    })
+}
+
+/// The same; what differs is looked at once more, so that a clock that moved between the two is no difference.
+async fn judge(
+    judges: &(Judge<'_>, Judge<'_>),
+    subject: &Subject,
+    clause: Clause,
+    asked: &Asked,
+    answers: &(Answer, Answer),
+) -> Result<Verdict> {
+    if let Some(verdict) = agree(clause, (&answers.0, &answers.1)) {
+        return Ok(verdict);
     }
     let (b, a) = tokio::join!(
-        judges.0.each(subject, before, reach.0.as_deref()),
-        judges.1.each(subject, after, reach.1.as_deref())
+        judges.0.each(subject, &asked.before, asked.reach.0.as_deref()),
+        judges.1.each(subject, &asked.after, asked.reach.1.as_deref())
     );
     let difference = difference(&b?, &a?);
     Ok(if difference.is_none() {

@@ -16,6 +16,7 @@ mod faithful;
 mod found;
 pub mod identity;
 mod pairing;
+mod parents;
 mod pool;
 mod reach;
 mod rights;

@@ -9,6 +9,7 @@ use super::changes::{Changes, Evidence, Sessions};
 use super::found::{Cell, Findings, Looked, Verdict, Who};
 use super::identity::{self, Identity};
 use super::pairing::{By, Subject, pair};
+use super::parents::parents_first;
 use super::rights::{self, Rights};
 use super::side::{self, Side};
 use super::sources::sources;
@@ -40,6 +41,8 @@ impl Default for Options {
     }
 }
 
+/// Small worlds of a table that expressions have decided on already.
+const BESIDE_EXPRESSIONS: usize = 120;
 /// What the small worlds of one table may take.
 const MOST_FOR_WORLDS: Duration = Duration::from_mins(1);
 
@@ -68,12 +71,14 @@ pub async fn verify(
     change.tell(&mut found);
     let sides = Both::read(sessions, &change).await?;
     let by = if options.twins { By::Number } else { By::Name };
-    let subjects = &pair(
+    let mut subjects = pair(
         &sides.before.side,
         &sides.after.side,
         &change.comparison.renamed,
         by,
     );
+    parents_first(&mut subjects);
+    let subjects = &subjects;
     change.tell_opened(subjects, &mut found);
     found.untouched = sides.guarded().saturating_sub(subjects.len());
     let evidence = change.evidence();
@@ -233,10 +238,17 @@ async fn small_worlds(
 ) -> Result<()> {
     for subject in ground.subjects {
         let name = subject.name();
-        let options = WorldOptions {
+        let rest_on_worlds = rows.iter().any(|row| {
+            let mut cells = row.by_worlds.iter().filter_map(|at| row.cells.get(*at));
+            cells.any(|cell| cell.table == name)
+        });
+        let mut options = WorldOptions {
             budget: ground.left().unwrap_or_default().min(MOST_FOR_WORLDS),
             ..WorldOptions::default()
         };
+        if !rest_on_worlds {
+            options.worlds = BESIDE_EXPRESSIONS;
+        }
         let sides = Sides::Two {
             before: ground.before,
             after: ground.after,

@@ -44,6 +44,8 @@ pub(super) struct Column {
     /// Whether equal by `=` means the same bytes, so that rows may be grouped by it.
     pub(super) image: bool,
     pub(super) default: Option<String>,
+    /// Whether an index has it.
+    pub(super) key: bool,
 }
 
 /// A CHECK constraint.
@@ -113,6 +115,7 @@ select json_build_object(
         'labels', (select coalesce(json_agg(e.enumlabel order by e.enumsortorder), '[]') from pg_enum e where e.enumtypid = b.oid),
         'default', case when a.attgenerated = '' then (
           select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum) end,
+        'key', exists (select from pg_index i where i.indrelid = c.oid and a.attnum = any (i.indkey)),
         'image', exists (
           select from pg_opclass o
           join pg_amproc s on s.amprocfamily = o.opcfamily and s.amproclefttype = o.opcintype and s.amprocrighttype = o.opcintype

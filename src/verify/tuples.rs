@@ -133,6 +133,22 @@ async fn group(clone: &Session, subject: &Subject, after: bool) -> Result<()> {
     }
 }
 
+/// What tells a row's tuple, of a row of the table itself; `None` where the other side lacks one of the columns, so that a hash
+/// stands for several tuples.
+pub(super) fn hash(subject: &Subject, after: bool) -> Option<String> {
+    let all = subject.columns.iter();
+    let all = all.map(|p| p.on(after).filter(|_| p.shared()));
+    let columns: Option<Vec<&Column>> = all.collect();
+    Some(hash_of(columns?.into_iter()))
+}
+
+fn hash_of<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
+    let texts: Vec<String> = columns
+        .map(|c| format!("{}::text", quote::ident(&c.name)))
+        .collect();
+    format!("md5(row({})::text)", texts.join(", "))
+}
+
 /// `CREATE TABLE AS` with one row for each distinct tuple.
 ///
 /// Rows are the same where their values are the same to the byte: two that are equal by `=` may still be told apart, by a cast
@@ -150,13 +166,8 @@ fn grouping(table: &Guarded, columns: &[(&Column, bool)], place: &str) -> String
             }
         })
         .collect();
-    let shared: Vec<String> = columns
-        .iter()
-        .zip(&names)
-        .filter(|((_, shared), _)| *shared)
-        .map(|(_, name)| format!("{name}::text"))
-        .collect();
-    let hash = format!("md5(row({})::text)", shared.join(", "));
+    let shared = columns.iter().filter(|(_, shared)| *shared).map(|(c, _)| *c);
+    let hash = hash_of(shared);
     let list = |items: &[String]| items.iter().map(|i| format!("{i}, ")).collect::<String>();
     let (from, own) = (table.quoted(), list(&names));
     let extra = format!("{hash} as dbtune_h, 0 as dbtune_o, true as dbtune_ok");
