@@ -4,11 +4,11 @@ use super::Context;
 use super::duration::duration;
 use super::migrating::refused;
 use super::paired::on_pair;
+use super::proving;
 use crate::db::{Defaults, Limits, Session, Target, resolve};
-use crate::migrate::{Folder, Proof};
-use crate::model::{Gap, Outcome, Persona, Report};
+use crate::migrate::Folder;
+use crate::model::{Gap, Persona, Report};
 use crate::verify::{Options, Visibility, report, verify};
-use anyhow::Context as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,22 +56,25 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
             timeout: args.timeout,
             writes,
         };
-        compared(context, before, after, &personas, options).await
+        let found = compared(context, before, after, &personas, options).await?;
+        anyhow::Ok((found, personas))
     };
     if let (Some(before), Some(after)) = (&args.before, &args.after) {
         let before = Target::resolve(Some(before), &context.env)?;
         let after = Target::resolve(Some(after), &context.env)?;
-        return Ok(report(&check(&before, &after, false).await?));
+        return Ok(report(&check(&before, &after, false).await?.0));
     }
     let migrations = context.migrations(args.migrations.as_deref())?;
     let target = context.target()?;
+    // Of the original: roles belong to the whole server, so that a clone shows them as the migrations left them.
+    let was = proving::definitions(&target).await?;
     on_pair(
         context,
         &target,
         &migrations,
         async |before, after, applied| {
-            let mut found = check(before, after, true).await?;
-            if applied == 0 {
+            let (mut found, personas) = check(before, after, true).await?;
+            if applied.is_empty() {
                 found.gaps.push(Gap {
                     what: "a change".to_owned(),
                     why: format!(
@@ -80,20 +83,16 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
                     ),
                     remedy: Some("dbtune propose".to_owned()),
                 });
+                return Ok(report(&found));
             }
             let mut report = report(&found);
-            if report.outcome == Outcome::Pass && applied > 0 {
-                let folder = Folder::read(&migrations).map_err(|p| refused(&p))?;
-                let proven =
-                    Proof::add(&migrations, &folder, chrono::Utc::now()).with_context(|| {
-                        format!("could not note the result in {}", migrations.display())
-                    })?;
-                if proven > 0 {
-                    report.next = Some(format!(
-                        "dbtune apply --migrations {}",
-                        migrations.display()
-                    ));
-                }
+            let folder = Folder::read(&migrations).map_err(|p| refused(&p))?;
+            let changes = proving::changes(was, after).await?;
+            proving::judged(context, &changes, (&folder, applied), &mut report)?;
+            let place = (migrations.as_path(), &folder, applied);
+            if proving::note(place, &changes, (before, &personas), report.outcome).await? {
+                let next = format!("dbtune apply --migrations {}", migrations.display());
+                report.next = Some(next);
             }
             Ok(report)
         },
