@@ -8,6 +8,7 @@ use super::files::{Entry, Folder};
 use crate::db::checksum;
 use crate::model::Name;
 use crate::sql::concerns::{Concern, concerns};
+use crate::sql::script;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,12 +116,22 @@ impl Known {
 /// The migrations among `versions` that ask for the check: marked ones, and those written by hand that change who sees or
 /// writes rows of what is there already.
 pub fn asking<'a>(folder: &'a Folder, versions: &BTreeSet<i64>, known: &Known) -> Vec<&'a Entry> {
-    let asks = |entry: &&Entry| {
-        let sql = &entry.migration.up.sql;
-        versions.contains(&entry.migration.version)
-            && (sql.contains(MARK) || concerns(sql).iter().any(|c| known.has(c)))
-    };
-    folder.entries.iter().filter(asks).collect()
+    let entries = folder.entries.iter();
+    entries
+        .filter(|e| versions.contains(&e.migration.version))
+        .filter(|e| asks(&e.migration.up.sql, |concern| known.has(concern)))
+        .collect()
+}
+
+/// Whether any of `versions` may ask for the check, whatever is there.
+pub fn may_ask(folder: &Folder, versions: &BTreeSet<i64>) -> bool {
+    let mut entries = folder.entries.iter();
+    entries.any(|e| versions.contains(&e.migration.version) && asks(&e.migration.up.sql, |_| true))
+}
+
+/// What cannot be read is not run either, and the runner says why.
+fn asks(sql: &str, has: impl Fn(&Concern) -> bool) -> bool {
+    script::parse(sql).is_ok() && (sql.contains(MARK) || concerns(sql).iter().any(has))
 }
 
 /// The texts of those with these labels that `propose` wrote to keep who sees what.
@@ -130,15 +141,6 @@ pub fn marked<'a>(folder: &'a Folder, labels: &[String]) -> Vec<&'a str> {
         .filter(|m| labels.contains(&m.label()) && m.up.sql.contains(MARK))
         .map(|m| m.up.sql.as_str())
         .collect()
-}
-
-/// Whether any of `versions` may ask for the check, whatever is there.
-pub fn may_ask(folder: &Folder, versions: &BTreeSet<i64>) -> bool {
-    folder.entries.iter().any(|entry| {
-        let sql = &entry.migration.up.sql;
-        versions.contains(&entry.migration.version)
-            && (sql.contains(MARK) || !concerns(sql).is_empty())
-    })
 }
 
 impl Proof {
