@@ -1,14 +1,17 @@
 //! What a migration changes of who sees and writes rows, as its text says it.
 
+mod objects;
+
 use super::body::mentions;
-use super::script::{self, listed_name, relation};
+use super::script::{self, relation};
 use super::setting::decides;
 use super::tree::{names, parse_statement};
 use super::words::{quoted, words};
 use crate::model::Name;
+use objects::{dotted, dropped, granted, moved, named, renamed};
 use pg_query::protobuf::{
-    AlterTableStmt, AlterTableType, CreateFunctionStmt, DropBehavior, DropStmt, GrantStmt,
-    GrantTargetType, ObjectType, ObjectWithArgs, RenameStmt, VariableSetKind, VariableSetStmt,
+    AlterTableStmt, AlterTableType, CreateFunctionStmt, DropBehavior, ObjectType, VariableSetKind,
+    VariableSetStmt,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -162,102 +165,6 @@ fn alters_access(statement: &AlterTableStmt) -> bool {
     })
 }
 
-fn granted(statement: &GrantStmt, found: &mut Vec<Concern>) {
-    let in_schema = statement.targtype() == GrantTargetType::AclTargetAllInSchema;
-    for object in &statement.objects {
-        match (&object.node, statement.objtype()) {
-            (Some(NodeEnum::String(schema)), ObjectType::ObjectSchema) => {
-                found.push(Concern::Schema(schema.sval.clone()));
-            }
-            (Some(NodeEnum::String(schema)), kind)
-                if in_schema && kind != ObjectType::ObjectSequence =>
-            {
-                found.push(Concern::Schema(schema.sval.clone()));
-            }
-            (Some(NodeEnum::RangeVar(range)), ObjectType::ObjectTable) => {
-                found.push(Concern::Relation(relation(Some(range))));
-            }
-            (Some(NodeEnum::ObjectWithArgs(function)), _) => {
-                found.push(Concern::Function(named(Some(function))));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn dropped(statement: &DropStmt, found: &mut Vec<Concern>) {
-    let cascade = statement.behavior() == DropBehavior::DropCascade;
-    for object in &statement.objects {
-        match statement.remove_type() {
-            ObjectType::ObjectPolicy | ObjectType::ObjectTrigger | ObjectType::ObjectRule => {
-                found.push(Concern::Relation(owner_of(object)));
-            }
-            ObjectType::ObjectView | ObjectType::ObjectMatview => {
-                found.push(Concern::Relation(listed_name(object)));
-            }
-            // With what depends on it go policies of other tables.
-            ObjectType::ObjectTable if cascade => {
-                found.push(Concern::Relation(listed_name(object)));
-            }
-            ObjectType::ObjectFunction
-            | ObjectType::ObjectProcedure
-            | ObjectType::ObjectRoutine
-            | ObjectType::ObjectAggregate => match &object.node {
-                Some(NodeEnum::ObjectWithArgs(function)) => {
-                    found.push(Concern::Function(named(Some(function))));
-                }
-                _ => found.push(Concern::Everything),
-            },
-            ObjectType::ObjectSchema => match &object.node {
-                Some(NodeEnum::String(name)) => found.push(Concern::Schema(name.sval.clone())),
-                _ => found.push(Concern::Everything),
-            },
-            ObjectType::ObjectIndex | ObjectType::ObjectSequence => {}
-            ObjectType::ObjectCast | ObjectType::ObjectOperator | ObjectType::ObjectPublication => {
-                found.push(Concern::Everything);
-            }
-            _ if cascade => found.push(Concern::Everything),
-            _ => {}
-        }
-    }
-}
-
-fn renamed(statement: &RenameStmt, found: &mut Vec<Concern>) {
-    match statement.rename_type() {
-        ObjectType::ObjectRole => found.push(Concern::Everything),
-        ObjectType::ObjectSchema => found.push(Concern::Schema(statement.subname.clone())),
-        kind => moved(
-            kind,
-            statement.relation.as_ref(),
-            statement.object.as_deref(),
-            found,
-        ),
-    }
-}
-
-/// An object that gets another owner, name or schema.
-fn moved(
-    kind: ObjectType,
-    of: Option<&pg_query::protobuf::RangeVar>,
-    object: Option<&Node>,
-    found: &mut Vec<Concern>,
-) {
-    match (kind, object.and_then(|o| o.node.as_ref())) {
-        (ObjectType::ObjectTable | ObjectType::ObjectView | ObjectType::ObjectMatview, _) => {
-            found.push(Concern::Relation(relation(of)));
-        }
-        (_, Some(NodeEnum::ObjectWithArgs(function)))
-            if !matches!(kind, ObjectType::ObjectOperator) =>
-        {
-            found.push(Concern::Function(named(Some(function))));
-        }
-        (ObjectType::ObjectSchema, Some(NodeEnum::String(name))) => {
-            found.push(Concern::Schema(name.sval.clone()));
-        }
-        _ => {}
-    }
-}
-
 /// A function by its name, and with its owner's rights whatever it may read.
 fn created(statement: &CreateFunctionStmt, found: &mut Vec<Concern>) {
     found.push(Concern::Function(dotted(&statement.funcname)));
@@ -344,29 +251,6 @@ fn speaks_of_access(sql: &str) -> bool {
             telling.iter().any(said)
         }
         _ => true,
-    }
-}
-
-fn named(function: Option<&ObjectWithArgs>) -> Name {
-    function.map_or_else(Name::default, |f| dotted(&f.objname))
-}
-
-fn dotted(nodes: &[Node]) -> Name {
-    let (schema, name) = super::tree::qualified(nodes);
-    Name::new(schema, name)
-}
-
-/// The relation of `relation.part`.
-fn owner_of(object: &Node) -> Name {
-    match &object.node {
-        Some(NodeEnum::List(list)) => {
-            let (_, relation) = list
-                .items
-                .split_last()
-                .map_or((None, &[][..]), |(l, r)| (Some(l), r));
-            dotted(relation)
-        }
-        _ => Name::default(),
     }
 }
 
