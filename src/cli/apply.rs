@@ -2,13 +2,11 @@
 
 use super::duration::duration;
 use super::migrating::{self, Teller};
-use super::{CANNOT, Context, Failure, gaining};
-use crate::db::{Blocker, Target};
-use crate::migrate::{
-    self, Direction, Folder, Forward, Layout, Options, Outcome, Preview, Proof, State,
-};
+use super::{Context, gaining, proving};
+use crate::db::Blocker;
+use crate::migrate::{self, Direction, Folder, Forward, Layout, Options, Outcome, Preview};
 use crate::model::{Block, Cell, Grid, Report, Tone};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Apply pending migrations without stopping writers
@@ -34,7 +32,7 @@ pub struct Args {
     /// Accept pending versions older than the newest applied one
     #[arg(long)]
     pub out_of_order: bool,
-    /// Apply policy rewrites that `dbtune verify` has not checked
+    /// Apply changes of who sees or writes rows that `dbtune verify` has not checked
     #[arg(long)]
     pub unverified: bool,
     /// Pause before a step while a replica is further behind than this
@@ -110,7 +108,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         return Ok(planned(&preview));
     }
     if !args.unverified {
-        demand_proof(&target, &folder, &dir, args.to).await?;
+        let lock = args.shared.lock_timeout;
+        proving::demand(&target, (&folder, &dir), args.to, lock).await?;
     }
     let (gain, gap) = gaining::workload(&args, context, &target).await?;
     options.gain = gain;
@@ -124,38 +123,6 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     report.gaps.extend(gap);
     gaining::add(&mut report, &outcome.verdicts, args.verify_gain);
     Ok(report)
-}
-
-/// A policy rewrite is applied only after the visibility check has passed.
-async fn demand_proof(
-    target: &Target,
-    folder: &Folder,
-    dir: &Path,
-    to: Option<i64>,
-) -> anyhow::Result<()> {
-    let status = migrate::status(target, folder)
-        .await
-        .map_err(|s| migrating::failure(&s))?;
-    let pending: Vec<i64> = status
-        .lines
-        .iter()
-        .filter(|l| l.state == State::Pending && to.is_none_or(|to| l.version <= to))
-        .map(|l| l.version)
-        .collect();
-    let missing = Proof::read(dir).missing(folder, &pending);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(anyhow::Error::new(Failure {
-        code: CANNOT,
-        message: format!(
-            "{} policy rewrite(s) have not passed the visibility check: {}\n  \
-             Run dbtune verify --migrations {} first; --unverified applies them without.",
-            missing.len(),
-            missing.join(", "),
-            dir.display()
-        ),
-    }))
 }
 
 fn summary(outcome: &Outcome) -> String {

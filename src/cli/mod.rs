@@ -19,6 +19,7 @@ mod outputs;
 mod paired;
 mod progress;
 mod propose;
+mod proving;
 mod rollback;
 mod rules;
 mod seed;

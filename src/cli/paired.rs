@@ -23,12 +23,12 @@ pub(super) struct Copied {
 }
 
 /// Runs `work` on two clones that go away afterwards, also when interrupted: one as the database is, one with the pending
-/// migrations. `work` is told how many were applied.
+/// migrations. `work` is told the labels of those that were applied.
 pub(super) async fn on_pair<T>(
     context: &Context,
     source: &Target,
     migrations: &Path,
-    work: impl AsyncFnOnce(&Target, &Target, usize) -> anyhow::Result<T>,
+    work: impl AsyncFnOnce(&Target, &Target, &[String]) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let folder = Folder::read(migrations).map_err(|p| migrating::refused(&p))?;
     let wanted = [
@@ -48,8 +48,7 @@ pub(super) async fn on_pair<T>(
         let [before, after] = copies else {
             anyhow::bail!("two clones were asked for, and {} made", copies.len());
         };
-        let applied = after.reached.applied.len();
-        work(&before.target, &after.target, applied).await
+        work(&before.target, &after.target, &after.reached.applied).await
     });
     making.await
 }

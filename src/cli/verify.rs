@@ -1,14 +1,14 @@
 //! `dbtune verify`
 
-use super::Context;
+use super::{Context, proving};
 use super::duration::duration;
 use super::migrating::{self, refused};
 use super::paired::{Wanted, on_clones, on_pair};
 use crate::db::{Defaults, Session, Target, resolve};
-use crate::migrate::{Folder, Goal, Proof};
-use crate::model::{Gap, Outcome, Report, WorkloadFile};
+use crate::migrate::{Folder, Goal};
+use crate::model::{Gap, Report, WorkloadFile};
+use crate::verify::access::Definitions;
 use crate::verify::{Evidence, Findings, Options, report, verify};
-use anyhow::Context as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,13 +54,24 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     }
     let migrations = context.migrations(args.migrations.as_deref())?;
     let target = context.target()?;
+    // Of the original: roles belong to the whole server, so that a clone shows them as the migrations left them.
+    let was = proving::definitions(&target).await?;
     on_pair(
         context,
         &target,
         &migrations,
         async |before, after, applied| {
-            let (mut found, _) = compared(&args, context, &file, (before, after), true).await?;
-            if applied == 0 {
+            let folder = Folder::read(&migrations).map_err(|p| refused(&p))?;
+            let options = Options {
+                time: args.timeout,
+                twins: true,
+                most: args.identities,
+                allowed: proving::allowed(context, (&folder, applied))?,
+            };
+            let sides = (before, after);
+            let (mut found, evidence) =
+                compared(context, &file, sides, Some(was), &options).await?;
+            if applied.is_empty() {
                 found.gaps.push(Gap {
                     what: "a change".to_owned(),
                     why: format!(
@@ -69,20 +80,13 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
                     ),
                     remedy: Some("dbtune propose".to_owned()),
                 });
+                return Ok(report(&found));
             }
             let mut report = report(&found);
-            if report.outcome == Outcome::Pass && applied > 0 {
-                let folder = Folder::read(&migrations).map_err(|p| refused(&p))?;
-                let proven =
-                    Proof::add(&migrations, &folder, chrono::Utc::now()).with_context(|| {
-                        format!("could not note the result in {}", migrations.display())
-                    })?;
-                if proven > 0 {
-                    report.next = Some(format!(
-                        "dbtune apply --migrations {}",
-                        migrations.display()
-                    ));
-                }
+            let place = (migrations.as_path(), &folder, applied);
+            if proving::note(place, evidence, report.outcome)? {
+                let next = format!("dbtune apply --migrations {}", migrations.display());
+                report.next = Some(next);
             }
             Ok(report)
         },
@@ -112,30 +116,30 @@ async fn two_databases(
             let ([b], [a]) = (b, a) else {
                 anyhow::bail!("a clone of each database was asked for");
             };
-            compared(args, context, file, (&b.target, &a.target), false).await
+            let options = Options {
+                time: args.timeout,
+                twins: false,
+                most: args.identities,
+                allowed: proving::allowed(context, (&Folder::default(), &[]))?,
+            };
+            compared(context, file, (&b.target, &a.target), None, &options).await
         })
         .await
     })
     .await
 }
 
-/// `twins` where both are clones of one database.
 async fn compared(
-    args: &Args,
     context: &Context,
     file: &WorkloadFile,
     (before, after): (&Target, &Target),
-    twins: bool,
+    was: Option<Definitions>,
+    options: &Options,
 ) -> anyhow::Result<(Findings, Evidence)> {
     let session = Session::connect(before, "verify").await?;
     let personas = resolve(&session, file, Defaults::default()).await?.personas;
     drop(session);
-    let options = Options {
-        time: args.timeout,
-        twins,
-        most: args.identities,
-    };
     let mut task = context.progress.start("verify", 0);
     let mut note = |at, total, text: &str| task.advance(at, total, text);
-    Ok(verify(before, after, &personas, &options, &mut note).await?)
+    Ok(verify(before, after, was, &personas, options, &mut note).await?)
 }

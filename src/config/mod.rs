@@ -1,11 +1,13 @@
 //! The files people write: `dbtune.yaml` and workloads. Text in, typed values or a position out.
 
+mod access;
 mod annotated;
 mod gate;
 mod settings;
 mod waiver;
 mod workload;
 
+pub use access::AllowedAccess;
 pub use gate::{Allowance, GateSettings, Override};
 pub use settings::{FailOn, Settings};
 pub use waiver::{Waiver, waive};

@@ -1,4 +1,4 @@
-use super::{Error, GateSettings, Waiver, from_yaml};
+use super::{AllowedAccess, Error, GateSettings, Waiver, from_yaml};
 use crate::model::Severity;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ pub struct Settings {
     pub fail_on: Option<FailOn>,
     /// Findings that are let be for a while.
     pub waivers: Vec<Waiver>,
+    /// Changes of who sees or writes rows that `verify` lets be.
+    pub allowed_access: Vec<AllowedAccess>,
     /// What fails `bench`.
     pub gate: GateSettings,
 }
@@ -62,6 +64,7 @@ impl Default for Settings {
             fail_on: None,
             gate: GateSettings::default(),
             waivers: Vec::new(),
+            allowed_access: Vec::new(),
         }
     }
 }
@@ -113,6 +116,10 @@ impl Settings {
             }
         }
         settings.waivers.iter().try_for_each(|w| w.check(file))?;
+        settings
+            .allowed_access
+            .iter()
+            .try_for_each(|a| a.check(file))?;
         settings.gate.check(file)?;
         Ok(settings)
     }
@@ -154,6 +161,25 @@ mod tests {
             ),
         ] {
             let error = waivers(rest).unwrap_err().to_string();
+            assert!(error.contains(word), "{rest}: {error}");
+        }
+    }
+
+    #[test]
+    fn allowed_access_needs_a_reason_and_may_expire() {
+        let text = |rest: &str| format!("allowed_access:\n- object: public.v\n{rest}");
+        let allowed = |rest: &str| Settings::parse("f", &text(rest)).map(|s| s.allowed_access);
+        let good = allowed("  reason: a report\n").unwrap();
+        assert!(good[0].expires.is_none() && good[0].covers(&["public.v"]));
+        let good = allowed("  reason: a report\n  expires: 2030-01-31\n").unwrap();
+        assert!(good[0].holds("2030-01-31".parse().unwrap()));
+        assert!(!good[0].holds("2030-02-01".parse().unwrap()));
+        for (rest, word) in [
+            ("  expires: 2030-01-31\n", "reason"),
+            ("  reason: ''\n", "reason"),
+            ("  reason: x\n  until: 2031-01-01\n", "until"),
+        ] {
+            let error = allowed(rest).unwrap_err().to_string();
             assert!(error.contains(word), "{rest}: {error}");
         }
     }

@@ -105,7 +105,7 @@ pub fn waive(
 }
 
 /// Whether `text` has the form of `pattern`, where `*` is any text and `?` any character.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut in_text) = (0, 0);

@@ -39,7 +39,7 @@ pub use outcome::{Done, Options, Outcome, Reason, Stop};
 pub use plan::{Direction, Forward, Task};
 pub use preflight::{Preview, PreviewStep, preview};
 pub use problem::Problem;
-pub use proof::Proof;
+pub use proof::{Found, Known, Proof, Shown, Unproven, asking, marked, may_ask};
 pub use reach::{Goal, Reached, reach};
 pub use render::render;
 pub use run::{apply, rollback, rollback_plan};

@@ -4,6 +4,7 @@ pub mod access;
 pub mod body;
 mod bound;
 pub mod columns;
+pub mod concerns;
 pub mod constants;
 pub mod ddl;
 pub mod expr;

@@ -4,6 +4,25 @@ use super::tree::parse_statement;
 use pg_query::protobuf::{AConst, TransactionStmtKind, VariableSetKind, a_const};
 use pg_query::{Node, NodeEnum};
 
+/// Whether a setting decides which rows a session sees: policies read those with a dot in their names, and by the others
+/// names, times and policies themselves are understood.
+pub fn decides(name: &str) -> bool {
+    let known = [
+        "array_nulls",
+        "datestyle",
+        "intervalstyle",
+        "local_preload_libraries",
+        "role",
+        "row_security",
+        "search_path",
+        "session_preload_libraries",
+        "session_replication_role",
+        "timezone",
+        "transform_null_equals",
+    ];
+    name.contains('.') || known.contains(&name.to_lowercase().as_str())
+}
+
 /// What a statement changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changes {

@@ -27,7 +27,7 @@ pub fn quoted(text: &str) -> Option<BTreeSet<String>> {
         .filter(|t| matches!(t.token(), Token::Sconst | Token::Usconst));
     let mut found = BTreeSet::new();
     for string in strings.filter_map(|token| spelled(text, token)) {
-        let words = string.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'));
+        let words = string.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         for word in words.filter(|w| !w.is_empty()) {
             found.insert(word.to_owned());
             found.insert(word.to_lowercase());

@@ -1,10 +1,13 @@
 //! What the change does to access, before anybody's rows are looked at.
 
-use super::access::{self, Comparison, Definitions};
-use super::found::{Findings, Opened};
+use super::access::{self, AccessChange, Class, Comparison, Definitions, judge};
+use super::found::{Findings, Opened, Who};
 use super::pairing::Subject;
+use crate::config::AllowedAccess;
 use crate::db::{Result, Session, Target};
+use crate::migrate::Known;
 use crate::model::{Gap, Name};
+use chrono::NaiveDate;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A connection to each side.
@@ -38,20 +41,39 @@ pub(super) struct Changes {
 /// What a proof holds for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
+    /// What stands in the database before the change, for telling which migrations ask for a proof.
+    pub known: Known,
     /// Fingerprints, by object, of all that decides about what was looked at.
     pub before: BTreeMap<String, String>,
     pub after: BTreeMap<String, String>,
+    /// Names and roles.
+    pub identities: Vec<String>,
+    /// Of the tables that were looked at.
+    pub data: String,
     /// `server_version_num`.
     pub server_version: u32,
 }
 
+/// What is allowed to change, and what is expected to.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// Out of the configuration.
+    pub access: Vec<AllowedAccess>,
+    /// The day on which an entry may have expired.
+    pub today: NaiveDate,
+    /// Texts of the migrations that `propose` wrote: they bring functions along for their policies, and have shown what these
+    /// open.
+    pub generated: Vec<String>,
+}
+
 impl Changes {
-    pub(super) async fn read(sessions: &Sessions, twins: bool) -> Result<Self> {
-        let (before, after) = tokio::join!(
-            access::read(&sessions.before),
-            access::read(&sessions.after)
-        );
-        let (before, after) = (before?, after?);
+    /// `was` are the definitions of the original, where both sides are copies of one database.
+    pub(super) async fn read(sessions: &Sessions, was: Option<Definitions>, twins: bool) -> Result<Self> {
+        let before = match was {
+            Some(was) => was,
+            None => access::read(&sessions.before).await?,
+        };
+        let after = access::read(&sessions.after).await?;
         let mut comparison = access::compare(&before, &after, twins);
         let open = comparison.open.keys().cloned().collect();
         let occupied = access::occupied(&sessions.after, &open).await?;
@@ -94,31 +116,52 @@ impl Changes {
         }
     }
 
-    /// What opens or closes rows and is not decided by looking at the rows of `subjects`.
-    pub(super) fn tell_opened(&self, subjects: &[Subject], found: &mut Findings) {
+    /// What opens or closes rows and is not decided by looking at the rows of `subjects`. `unguarded` are tables that were
+    /// looked up and have row-level security on neither side, so that their policies are of no matter.
+    pub(super) fn tell_opened(
+        &self,
+        subjects: &[Subject],
+        unguarded: &BTreeSet<Name>,
+        allowed: &Allowed,
+        found: &mut Findings,
+    ) {
         let decided: BTreeSet<Name> = subjects
             .iter()
             .flat_map(|s| [s.before.name(), s.after.name()])
             .collect();
-        for change in &self.comparison.access {
-            let covered = change.decidable
+        let covered = |change: &AccessChange| {
+            let of_no_matter = |t: &Name| change.class == Class::Policy && unguarded.contains(t);
+            change.decidable
                 && !change.tables.is_empty()
-                && change.tables.iter().all(|t| decided.contains(t));
-            if !covered {
-                found.opened.push(Opened {
-                    object: change.object.to_string(),
-                    what: change.what.clone(),
-                    allowed: None,
-                });
-            }
-        }
+                && change.tables.iter().all(|t| decided.contains(t) || of_no_matter(t))
+        };
+        // Whoever wrote the migration has shown what its own functions open.
+        let brought = |change: &AccessChange| {
+            let name = &change.object.name.name;
+            change.class == Class::Companion && allowed.generated.iter().any(|sql| sql.contains(name))
+        };
+        let judged = judge(&self.comparison.access, &allowed.access, allowed.today);
+        let opened = |change: &AccessChange, reason: Option<String>| Opened {
+            object: change.object.to_string(),
+            what: change.what.clone(),
+            allowed: reason,
+        };
+        let open = judged.open.iter().filter(|c| !covered(c) && !brought(c));
+        found.opened.extend(open.map(|c| opened(c, None)));
+        let excused = judged.allowed.iter();
+        found.opened.extend(excused.map(|(c, reason)| opened(c, Some(reason.to_string()))));
+        found.gaps.extend(judged.unused);
     }
 
-    pub(super) fn evidence(&self) -> Evidence {
-        Evidence {
+    pub(super) async fn evidence(&self, before: &Session, identities: &[Who]) -> Result<Evidence> {
+        let touched = &self.comparison.touched;
+        Ok(Evidence {
+            known: access::known(&self.before),
             before: access::fingerprints(&self.before, &self.comparison.reach),
             after: access::fingerprints(&self.after, &self.comparison.reach),
+            identities: identities.iter().map(|w| format!("{} ({})", w.name, w.role)).collect(),
+            data: access::data_fingerprint(before, touched).await?,
             server_version: self.before.server_version,
-        }
+        })
     }
 }

@@ -28,7 +28,7 @@ mod statement;
 mod tuples;
 pub mod worlds;
 
-pub use changes::Evidence;
+pub use changes::{Allowed, Evidence};
 pub use effective::Clause;
 pub use found::{Cell, Difference, Findings, Looked, Opened, Verdict, Who};
 pub use run::{Options, verify};

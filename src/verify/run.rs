@@ -5,13 +5,14 @@ use super::control::notices;
 use super::effective::Clause;
 use super::evidence::weigh;
 use super::faithful::{Doubt, doubts};
-use super::changes::{Changes, Evidence, Sessions};
+use super::access::Definitions;
+use super::changes::{Allowed, Changes, Evidence, Sessions};
 use super::found::{Cell, Findings, Looked, Verdict, Who};
 use super::identity::{self, Identity};
 use super::pairing::{By, Subject, pair};
 use super::parents::parents_first;
 use super::rights::{self, Rights};
-use super::side::{self, Side};
+use super::side::{self, Guarded, Side};
 use super::sources::sources;
 use super::tuples;
 use super::worlds::{self, Sides, WorldOptions, search};
@@ -29,6 +30,7 @@ pub struct Options {
     pub twins: bool,
     /// How many identities are looked for beside those that are asked for.
     pub most: usize,
+    pub allowed: Allowed,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             time: Duration::from_mins(15),
             twins: true,
             most: 24,
+            allowed: Allowed::default(),
         }
     }
 }
@@ -51,13 +54,15 @@ pub(super) type Note<'a> = &'a mut dyn FnMut(u64, u64, &str);
 
 /// Compares what every identity may do with the rows of every table that the change can reach.
 ///
-/// Both sides are throwaway clones: a schema is made on them, and rows are grouped there.
+/// `was` are the definitions of the database that both sides are copies of, if they are: roles belong to the whole server, so a
+/// copy shows them as the change left them. Both sides are throwaway clones: a schema is made on them, and rows are grouped there.
 ///
 /// # Errors
 /// Where a side cannot be read. What a policy raises is part of what is found.
 pub async fn verify(
     before: &Target,
     after: &Target,
+    was: Option<Definitions>,
     asked: &[Persona],
     options: &Options,
     note: Note<'_>,
@@ -67,7 +72,7 @@ pub async fn verify(
     note(0, 0, "what changed");
     let sessions = Sessions::open(before, after).await?;
     let mut found = Findings::default();
-    let change = Changes::read(&sessions, options.twins).await?;
+    let change = Changes::read(&sessions, was, options.twins).await?;
     change.tell(&mut found);
     let sides = Both::read(sessions, &change).await?;
     let by = if options.twins { By::Number } else { By::Name };
@@ -79,15 +84,16 @@ pub async fn verify(
     );
     parents_first(&mut subjects);
     let subjects = &subjects;
-    change.tell_opened(subjects, &mut found);
+    let unguarded = sides.unguarded(subjects);
+    change.tell_opened(subjects, &unguarded, &options.allowed, &mut found);
     found.untouched = sides.guarded().saturating_sub(subjects.len());
-    let evidence = change.evidence();
+    let session = &sides.before.session;
     if subjects.is_empty() {
+        let evidence = change.evidence(session, &[]).await?;
         return Ok((found, evidence));
     }
     note(0, 0, "who asks");
     let catalogs = (&sides.before.catalog, &sides.after.catalog);
-    let session = &sides.before.session;
     let identities = identity::find(session, catalogs, asked, options.most).await?;
     found.gaps.extend(identities.gaps);
     found.identities = identities.identities.iter().map(who).collect();
@@ -125,6 +131,7 @@ pub async fn verify(
     weigh(&mut rows, subjects);
     controls(&ground, &people, &rows, &mut found).await?;
     found.cells = rows.into_iter().flat_map(|row| row.cells).collect();
+    let evidence = change.evidence(session, &found.identities).await?;
     Ok((found, evidence))
 }
 
@@ -167,6 +174,16 @@ impl Both {
             before: before?,
             after: after?,
         })
+    }
+
+    /// Tables that were read and that neither side guards.
+    fn unguarded(&self, subjects: &[Subject]) -> BTreeSet<Name> {
+        let guarded: BTreeSet<u32> = subjects.iter().flat_map(|s| [s.before.oid, s.after.oid]).collect();
+        let tables = self.before.side.tables.values().chain(self.after.side.tables.values());
+        tables
+            .filter(|t| !t.rls && !guarded.contains(&t.oid))
+            .map(Guarded::name)
+            .collect()
     }
 
     /// How many tables row-level security guards, on the side that has more of them.

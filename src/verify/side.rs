@@ -25,6 +25,7 @@ pub(super) struct Guarded {
     pub(super) columns: Vec<Column>,
     pub(super) policies: Vec<Policy>,
     pub(super) constraints: Vec<Constraint>,
+    pub(super) references: Vec<Reference>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -46,6 +47,15 @@ pub(super) struct Column {
     pub(super) default: Option<String>,
     /// Whether an index has it.
     pub(super) key: bool,
+}
+
+/// A foreign key that holds for every row at every moment.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Reference {
+    pub(super) columns: Vec<i16>,
+    /// The other table, ready for SQL, and its columns.
+    pub(super) table: String,
+    pub(super) keys: Vec<String>,
 }
 
 /// A CHECK constraint.
@@ -135,6 +145,13 @@ select json_build_object(
     select coalesce(json_agg(json_build_object('columns', coalesce(k.conkey, '{{}}'), 'expression', pg_get_expr(k.conbin, k.conrelid))
       order by k.conname), '[]')
     from pg_constraint k where k.conrelid = c.oid and k.contype = 'c'),
+  'references', (
+    select coalesce(json_agg(json_build_object('columns', k.conkey, 'table', format('%I.%I', fn.nspname, f.relname),
+        'keys', (select json_agg(a.attname order by u.at) from unnest(k.confkey) with ordinality u(number, at)
+          join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.number)) order by k.conname), '[]')
+    from pg_constraint k join pg_class f on f.oid = k.confrelid join pg_namespace fn on fn.oid = f.relnamespace
+    where k.conrelid = c.oid and k.contype = 'f' and k.convalidated and not k.condeferrable
+      and not exists (select from pg_trigger g where g.tgconstraint = k.oid and g.tgenabled in ('D', 'R'))),
   'policies', (
     select coalesce(json_agg(json_build_object(
         'name', p.polname, 'command', p.polcmd, 'permissive', p.polpermissive, 'roles', p.polroles::bigint[],

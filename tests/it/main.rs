@@ -44,6 +44,7 @@ mod migrate_harness;
 mod migrate_layouts;
 mod migrate_platform;
 mod migrate_pooler;
+mod migrate_proof;
 mod migrate_refusals;
 mod migrate_render;
 mod migrate_replica;

@@ -29,10 +29,12 @@ fn it_names_every_field_with_its_default() {
         workload,
         fail_on,
         waivers,
+        allowed_access,
         gate,
     } = Settings::parse("dbtune.yaml", &uncommented).unwrap();
     // Fields without a value by default are there with an example.
     assert!(migrations.is_some() && workload.is_some() && fail_on.is_some() && !waivers.is_empty());
+    assert!(!allowed_access.is_empty());
     assert!(!gate.queries.is_empty() && !gate.allow.is_empty() && gate.buffers_percent.is_some());
     let shown = Settings {
         slo_ms,

@@ -29,7 +29,7 @@ async fn check_in(source: &Target, change: &str, time: Duration) -> Findings {
         ..Options::default()
     };
     let note = &mut |_, _, _: &str| {};
-    let (found, _) = verify(pair.before(), pair.after(), &personas, &options, note)
+    let (found, _) = verify(pair.before(), pair.after(), None, &personas, &options, note)
         .await
         .unwrap();
     drop(session);

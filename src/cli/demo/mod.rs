@@ -240,7 +240,7 @@ async fn compare(
         let mut note = |at, total, text: &str| task.advance(at, total, text);
         let options = verify::Options::default();
         let asked = &workload.personas;
-        let (seen, _) = verify::verify(before, after, asked, &options, &mut note).await?;
+        let (seen, _) = verify::verify(before, after, None, asked, &options, &mut note).await?;
         drop(task);
         story.verified(&seen);
         Ok((judged, seen))

@@ -70,8 +70,10 @@ pub(super) fn differences(before: &Object, after: &Object, clones: bool) -> Vec<
             .and_then(|g| g.split_once(" to "));
         owner != heir && to.is_some_and(|(_, to)| to == owner || to == heir)
     };
+    // A clone has no settings that a role has in one database.
+    let lost = |fact: &str| clones && fact.ends_with(" in this database");
     let mut found = Vec::new();
-    for fact in facts.into_iter().filter(|fact| !inherited(fact)) {
+    for fact in facts.into_iter().filter(|f| !inherited(f) && !lost(f)) {
         let (was, is) = (before.facts.get(fact), after.facts.get(fact));
         let (old, new) = (before.trees.get(fact), after.trees.get(fact));
         // What the server keeps says more than the text that it prints of it, which follows names.
@@ -132,28 +134,11 @@ pub(super) fn renamed<'a>(
         .collect()
 }
 
-/// Settings that change which rows a session sees: those that policies read, and those by which names, times and policies
-/// themselves are understood.
+/// Whether a fact is a setting that decides which rows a session sees.
 pub(super) fn setting_has_a_say(fact: &str) -> bool {
-    let Some(name) = fact.strip_prefix("setting ") else {
-        return false;
-    };
-    let name = name.split(' ').next().unwrap_or(name);
-    name.contains('.')
-        || [
-            "array_nulls",
-            "datestyle",
-            "intervalstyle",
-            "local_preload_libraries",
-            "role",
-            "row_security",
-            "search_path",
-            "session_preload_libraries",
-            "session_replication_role",
-            "timezone",
-            "transform_null_equals",
-        ]
-        .contains(&name.to_lowercase().as_str())
+    let name = fact.strip_prefix("setting ");
+    name.and_then(|name| name.split(' ').next())
+        .is_some_and(crate::sql::setting::decides)
 }
 
 /// Whether rows of other relations are seen through it.

@@ -24,8 +24,12 @@ fn digest(key: &Key, object: &Object) -> String {
         // Writing to a string cannot fail. The lengths keep apart what a separator would not.
         let _ = write!(text, "\n{} {} {fact} {value}", fact.len(), value.len());
     }
-    // The first half is enough to tell definitions apart, and keeps the file that people commit small.
-    checksum(&text)
+    hex(&text)
+}
+
+/// Half of a digest: enough to tell texts apart, and it keeps the file that people commit small.
+pub(super) fn hex(text: &str) -> String {
+    checksum(text)
         .iter()
         .take(24)
         .fold(String::new(), |mut hex, byte| {

@@ -4,12 +4,14 @@
 //! access can differ for it ([`Comparison::touched`]), and each change that opens or closes rows ([`AccessChange`]).
 //! [`fingerprints`] says which definitions a proof holds for.
 
+mod allowed;
 mod catalog;
 mod compare;
 mod differ;
 mod fingerprint;
 mod functions;
 mod key;
+mod known;
 mod mention;
 mod opens;
 mod reach;
@@ -19,12 +21,14 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use allowed::{Judged, judge};
 pub use catalog::{read, read_within};
 pub use compare::{Change, Changed, Comparison, compare};
 pub use fingerprint::fingerprints;
 pub use key::{Key, Kind};
+pub use known::known;
 pub use opens::{AccessChange, Class};
-pub use rows::{changed_rows, occupied, reached_by_rows};
+pub use rows::{changed_rows, data_fingerprint, occupied, reached_by_rows};
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

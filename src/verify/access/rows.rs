@@ -7,6 +7,7 @@ use crate::model::Name;
 use crate::sql::quote;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Relations with storage: their name, the file that holds the rows, and what they are parts of, as names too.
@@ -75,6 +76,17 @@ pub async fn occupied(session: &Session, tables: &BTreeSet<Name>) -> Result<BTre
         }
     }
     Ok(found)
+}
+
+/// What a proof says of the rows that it was shown with: how many each of `tables` holds.
+pub async fn data_fingerprint(session: &Session, tables: &BTreeSet<Name>) -> Result<String> {
+    let mut text = String::new();
+    for table in tables {
+        let rows = counted(session, table).await?.map(|(all, _)| all);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{table} {rows:?}");
+    }
+    Ok(super::fingerprint::hex(&text))
 }
 
 async fn stored(session: &Session) -> Result<BTreeMap<Name, Stored>> {
