@@ -22,6 +22,7 @@ mod side;
 mod sources;
 mod statement;
 mod tuples;
+mod witness;
 pub mod worlds;
 
 pub use effective::Clause;
