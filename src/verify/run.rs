@@ -102,6 +102,7 @@ pub async fn verify(
     let watched = witness::watch(&ground, &people, &rows, note).await?;
     found.statements = watched.statements;
     found.missed.extend(watched.missed);
+    found.gaps.extend(watched.gaps);
     found.cells = rows.into_iter().flat_map(|row| row.cells).collect();
     Ok(found)
 }

@@ -165,11 +165,12 @@ async fn the_server_does_what_expressions_say() {
 
 #[tokio::test]
 async fn what_expressions_cannot_tell_is_noticed() {
-    let (db, target) = database("locks").await;
+    let (_db, target) = database("locks").await;
     // It says that it is stable, and answers by the kind of statement that asks.
-    let owner = server::connect(&db.url_as("watch_owner")).await;
-    owner
-        .batch_execute(
+    let session = Session::connect(&target, "test").await.unwrap();
+    session
+        .execute(
+            "change",
             "create function quiet() returns boolean language sql stable as $$
                select not exists (select from pg_locks where pid = pg_backend_pid() and relation = 'large'::regclass
                  and mode = 'RowExclusiveLock') $$;
@@ -177,6 +178,7 @@ async fn what_expressions_cannot_tell_is_noticed() {
         )
         .await
         .unwrap();
+    drop(session);
     let found = check(&target, SAME).await;
     let all = disagreements(&found);
     let says = |what: &str| {

@@ -5,6 +5,7 @@
 
 mod ask;
 mod choose;
+mod expect;
 mod new;
 mod predict;
 mod scene;
@@ -15,7 +16,7 @@ use super::cells::{Ground, Row};
 use super::effective::Clause;
 use super::pairing::Subject;
 use crate::db::{Limits, Result, Session, Target};
-use crate::model::Persona;
+use crate::model::{Gap, Persona};
 use ask::Tally;
 use choose::{Task, tasks};
 use predict::Asked;
@@ -36,6 +37,8 @@ pub(super) struct Watched {
     pub(super) statements: usize,
     /// What disagrees, and tables of which none could be run.
     pub(super) missed: Vec<String>,
+    /// Tables on which none that writes could be run.
+    pub(super) gaps: Vec<Gap>,
 }
 
 /// Runs statements on every table that was decided, as a few identities, on both sides.
@@ -82,6 +85,11 @@ pub(super) async fn watch(
                     .push(format!("no statement on {name} {side} the change showed anything: {why}"));
             }
             watched.missed.extend(tally.disagreed);
+            watched.gaps.extend(tally.only_reads.map(|why| Gap {
+                what: format!("statements that write to {} {side} the change", subject.name()),
+                why: why.to_owned(),
+                remedy: None,
+            }));
         }
     }
     Ok(watched)
@@ -222,9 +230,15 @@ impl<'a> Watch<'a> {
         let session = self.session(actor.task).await?;
         session.begin_trying(limits).await?;
         let outcome = async {
-            let writes = !actor.facts.rules
-                && !actor.facts.foreign
-                && stage::still(session, subject, after).await?;
+            let only_reads = if actor.facts.rules {
+                Some("it has rewrite rules, which make other statements of them")
+            } else if actor.facts.foreign {
+                Some("a foreign table is among its partitions or children")
+            } else if stage::still(session, subject, after).await? {
+                None
+            } else {
+                Some("its triggers could not be disabled")
+            };
             session.become_persona(persona).await?;
             let play = Play {
                 session,
@@ -232,7 +246,7 @@ impl<'a> Watch<'a> {
                 after,
                 actor,
                 spots,
-                writes,
+                only_reads,
                 made_up: choose::made_up(subject, after, &actor.facts, catalog),
                 most: limits.statement.as_millis(),
             };
@@ -251,8 +265,8 @@ struct Play<'a> {
     after: bool,
     actor: &'a Actor<'a>,
     spots: &'a [Spot],
-    /// Whether statements that write are run.
-    writes: bool,
+    /// Why no statement that writes is run.
+    only_reads: Option<&'static str>,
     /// Whether made-up rows can be inserted as they are.
     made_up: bool,
     most: u128,
@@ -284,10 +298,11 @@ impl Play<'_> {
         let mut tally = choose::sightings(&scene, self.actor.seen.as_ref());
         let mut statements = there::statements(&scene);
         statements.extend(new::statements(&scene));
-        if !self.writes {
+        if self.only_reads.is_some() {
             statements.retain(|s| s.sql.starts_with("select"));
         }
         let doing = format!("run statements on {}", subject.name());
+        tally.only_reads = self.only_reads;
         tally.add(ask::run(session, &doing, &statements, self.most).await?);
         Ok(tally)
     }

@@ -2,7 +2,8 @@
 
 use super::super::effective::Clause::{Insert, Select, Update, UpdateCheck};
 use super::super::tuples;
-use super::ask::{Expect, Statement};
+use super::ask::Statement;
+use super::expect::Expect;
 use super::predict::Say;
 use super::scene::Scene;
 use super::stage::Spot;

@@ -3,7 +3,8 @@
 use super::super::effective::{CLAUSES, Clause, Effective};
 use super::super::pairing::Subject;
 use super::super::tuples;
-use super::ask::{Expect, Outcome, attempt, softly};
+use super::ask::{attempt, softly};
+use super::expect::{Expect, Outcome};
 use crate::db::{Result, Session};
 use crate::sql::quote;
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,7 +207,7 @@ pub(super) async fn whole(
     let (place, alias) = (tuples::place(subject), subject.on(after).alias());
     let test = |clause: Clause| match asked.get(&clause) {
         Some(effective) => format!("({}) is true", effective.sql()),
-        None => "null".to_owned(),
+        None => "null::boolean".to_owned(),
     };
     let sql = format!(
         "select json_build_array(coalesce(sum(n) filter (where s), 0), coalesce(sum(n) filter (where d), 0),

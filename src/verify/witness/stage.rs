@@ -175,13 +175,13 @@ pub(super) async fn still(session: &Session, subject: &Subject, after: bool) -> 
     let doing = format!("disable the triggers of {}", subject.name());
     let sql = format!(
         "do $dbtune$
-         declare r record;
+         declare place record;
          begin
            begin
              perform set_config('session_replication_role', 'replica', true);
            exception when others then null;
            end;
-           for r in
+           for place in
              with recursive parts(oid) as (select {oid}::oid union select i.inhrelid from pg_inherits i join parts p on p.oid = i.inhparent),
              edges(parent, child) as (select inhparent, inhrelid from pg_inherits
                union all select confrelid, conrelid from pg_constraint where contype = 'f'),
@@ -192,9 +192,9 @@ pub(super) async fn still(session: &Session, subject: &Subject, after: bool) -> 
                and exists (select from pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal and g.tgenabled <> 'D')
            loop
              begin
-               execute format('alter table %s disable trigger user', r.t);
+               execute format('alter table %s disable trigger user', place.t);
              exception when insufficient_privilege then
-               if r.own then raise; end if;
+               if place.own then raise; end if;
              end;
            end loop;
          end $dbtune$",

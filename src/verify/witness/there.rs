@@ -2,7 +2,8 @@
 
 use super::super::effective::Clause::{Delete, Select, Update, UpdateCheck};
 use super::super::side::Column;
-use super::ask::{Expect, Statement};
+use super::ask::Statement;
+use super::expect::Expect;
 use super::predict::Say;
 use super::scene::Scene;
 use super::stage::Spot;
