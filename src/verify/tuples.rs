@@ -18,7 +18,7 @@ const BASES: usize = 8;
 const OWN_BASES: usize = 24;
 
 /// Made once on each clone. Open to everybody, because each role decides over the rows itself; a clone goes away.
-const PREPARE: &str = r#"
+const PREPARE: &str = r"
 create schema dbtune_verify;
 grant usage on schema dbtune_verify to public;
 create function dbtune_verify.takes(type text, value text) returns boolean language plpgsql set search_path = '' as $$
@@ -46,7 +46,7 @@ begin
 end $$;
 -- Default privileges may have taken it from the public.
 grant execute on all functions in schema dbtune_verify to public;
-"#;
+";
 
 /// Makes the room for tuples on a clone.
 pub(super) async fn prepare(clone: &Session) -> Result<()> {

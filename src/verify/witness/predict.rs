@@ -251,8 +251,8 @@ mod tests {
         assert_eq!(expect(&says(&[(Delete, Say::Yes)])), None, "one is not known");
         let yes_no = says(&[(Delete, Say::Yes), (Select, Say::No)]);
         assert_eq!(expect(&yes_no), Some(Expect::Rows(0)));
-        let raised = says(&[(Delete, Say::Yes), (Select, raises())]);
-        assert_eq!(expect(&raised), Some(Expect::Raises("22P02".to_owned())));
+        let one = says(&[(Delete, Say::Yes), (Select, raises())]);
+        assert_eq!(expect(&one), Some(Expect::Raises("22P02".to_owned())));
         let either = says(&[(Delete, Say::No), (Select, raises())]);
         assert_eq!(expect(&either), None, "the order decides");
         let both = says(&[(Insert, Say::Yes), (Select, Say::Yes)]);
