@@ -26,6 +26,7 @@ mod side;
 mod sources;
 mod statement;
 mod tuples;
+mod witness;
 pub mod worlds;
 
 pub use changes::{Allowed, Evidence};

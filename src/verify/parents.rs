@@ -5,7 +5,7 @@
 
 use super::decide::Judge;
 use super::effective::Effective;
-use super::pairing::Subject;
+use super::pairing::{Pair, Subject};
 use super::tuples;
 use crate::db::Result;
 use crate::model::Name;
@@ -104,9 +104,11 @@ async fn copy(
     decides: &Effective,
     columns: &BTreeSet<String>,
 ) -> Result<Option<Name>> {
-    let Some(hash) = tuples::hash(parent, judge.after) else {
+    // A hash over fewer columns than the policies read stands for several tuples.
+    if !parent.columns.iter().all(Pair::shared) {
         return Ok(None);
-    };
+    }
+    let hash = tuples::hash(parent, judge.after);
     let table = parent.on(judge.after);
     let (number, alias) = (parent.number, table.alias());
     let (seen, copy) = (

@@ -62,7 +62,7 @@ pub(super) fn reach(
 }
 
 /// `None` where the default is another one each time.
-fn default_of(column: &Column, catalog: &Catalog) -> Option<String> {
+pub(super) fn default_of(column: &Column, catalog: &Catalog) -> Option<String> {
     let name = quote::ident(&column.name);
     let Some(default) = &column.default else {
         return column.writable.then(|| format!("{name} is null"));

@@ -15,6 +15,7 @@ use super::rights::{self, Rights};
 use super::side::{self, Guarded, Side};
 use super::sources::sources;
 use super::tuples;
+use super::witness;
 use super::worlds::{self, Sides, WorldOptions, search};
 use crate::db::{Limits, Result, Session, Target, read_catalog};
 use crate::model::{Catalog, Gap, Name, Persona};
@@ -130,6 +131,10 @@ pub async fn verify(
     small_worlds(&ground, &people, &mut rows, &mut found, note).await?;
     weigh(&mut rows, subjects);
     controls(&ground, &people, &rows, &mut found).await?;
+    let watched = witness::watch(&ground, &people, &rows, note).await?;
+    found.statements = watched.statements;
+    found.missed.extend(watched.missed);
+    found.gaps.extend(watched.gaps);
     found.cells = rows.into_iter().flat_map(|row| row.cells).collect();
     let evidence = change.evidence(session, &found.identities).await?;
     Ok((found, evidence))

@@ -46,6 +46,11 @@ pub fn report(found: &Findings) -> Report {
             .blocks
             .push(Block::Warning(format!("Nothing here proves anything: {missed}.")));
     }
+    if found.statements > 0 {
+        report
+            .blocks
+            .push(Block::Text(format!("{} statements run on the server agree.", found.statements)));
+    }
     report.gaps.clone_from(&found.gaps);
     report.checks = found.cells.iter().map(check).collect();
     report.data = serde_json::json!(found);
@@ -81,9 +86,9 @@ fn summary(found: &Findings, outcome: Outcome) -> String {
             text + &untouched
         }
         Outcome::Inconclusive if !found.missed.is_empty() => format!(
-            "Cannot tell: {} of {} wrong changes made on purpose went unnoticed",
+            "Cannot tell: {} of {} checks of this comparison itself failed",
             found.missed.len(),
-            found.controls.max(found.missed.len())
+            found.missed.len() + found.controls + found.statements
         ),
         Outcome::Inconclusive => format!(
             "Cannot tell: {dark} of {} comparisons show nothing; none differs",

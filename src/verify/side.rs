@@ -39,6 +39,8 @@ pub(super) struct Column {
     pub(super) category: char,
     pub(super) labels: Vec<String>,
     pub(super) not_null: bool,
+    /// Its type takes no NULL at all.
+    pub(super) domain_not_null: bool,
     pub(super) generated: bool,
     /// Neither generated nor an identity that is always generated.
     pub(super) writable: bool,
@@ -120,7 +122,7 @@ select json_build_object(
   'columns', (
     select coalesce(json_agg(json_build_object(
         'number', a.attnum, 'name', a.attname, 'type_name', format_type(a.atttypid, a.atttypmod),
-        'category', b.typcategory, 'not_null', a.attnotnull or t.typnotnull, 'generated', a.attgenerated <> '',
+        'category', b.typcategory, 'not_null', a.attnotnull or t.typnotnull, 'domain_not_null', t.typnotnull, 'generated', a.attgenerated <> '',
         'writable', a.attgenerated = '' and a.attidentity <> 'a',
         'labels', (select coalesce(json_agg(e.enumlabel order by e.enumsortorder), '[]') from pg_enum e where e.enumtypid = b.oid),
         'default', case when a.attgenerated = '' then (

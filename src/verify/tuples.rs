@@ -11,14 +11,14 @@ use crate::db::{Result, Session};
 use crate::sql::quote;
 
 /// Holds what dbtune makes on a clone.
-const SCHEMA: &str = "dbtune_verify";
+pub(super) const SCHEMA: &str = "dbtune_verify";
 /// Rows that are there and are changed in one value to make up others.
 const BASES: usize = 8;
 /// The same, of those that hold a value out of a claim.
 const OWN_BASES: usize = 24;
 
 /// Made once on each clone. Open to everybody, because each role decides over the rows itself; a clone goes away.
-const PREPARE: &str = r#"
+const PREPARE: &str = r"
 create schema dbtune_verify;
 grant usage on schema dbtune_verify to public;
 create function dbtune_verify.takes(type text, value text) returns boolean language plpgsql set search_path = '' as $$
@@ -44,7 +44,9 @@ begin
     return next;
   end loop;
 end $$;
-"#;
+-- Default privileges may have taken it from the public.
+grant execute on all functions in schema dbtune_verify to public;
+";
 
 /// Makes the room for tuples on a clone.
 pub(super) async fn prepare(clone: &Session) -> Result<()> {
@@ -56,7 +58,7 @@ pub(super) fn relation(subject: &Subject) -> String {
     format!("t{}", subject.number)
 }
 
-fn place(subject: &Subject) -> String {
+pub(super) fn place(subject: &Subject) -> String {
     format!("{SCHEMA}.{}", relation(subject))
 }
 
@@ -98,18 +100,28 @@ pub(super) async fn make(
 /// The rows that are there.
 async fn group(clone: &Session, subject: &Subject, after: bool) -> Result<()> {
     let table = subject.on(after);
-    let doing = format!("group the rows of {}", table.name());
     let columns: Vec<(&Column, bool)> = subject
         .columns
         .iter()
         .filter_map(|p| Some((p.on(after)?, p.shared())))
         .collect();
+    let sql = grouping(table, &columns, &place(subject));
+    let doing = format!("group the rows of {}", table.name());
+    seeing_all(clone, &doing, table, &sql).await
+}
+
+/// Runs statements on a clone, for good, that see every row of `table`.
+pub(super) async fn seeing_all(
+    clone: &Session,
+    doing: &str,
+    table: &Guarded,
+    statements: &str,
+) -> Result<()> {
     let sql = format!(
-        "begin read write; set local row_security = off; set local lock_timeout = '10s'; {}",
-        grouping(table, &columns, &place(subject))
+        "begin read write; set local row_security = off; set local lock_timeout = '10s'; {statements}"
     );
     // A policy would filter what the owner reads where it is forced on it. The clone alone is changed, and only inside.
-    let done = clone.execute(&doing, &sql).await;
+    let done = clone.execute(doing, &sql).await;
     let done = match done {
         Err(error) if error.is("42501") && table.forced => {
             clone.end().await?;
@@ -120,12 +132,12 @@ async fn group(clone: &Session, subject: &Subject, after: bool) -> Result<()> {
                 1,
             );
             let back = format!("; alter table {quoted} force row level security");
-            clone.execute(&doing, &(sql + &back)).await
+            clone.execute(doing, &(sql + &back)).await
         }
         other => other,
     };
     match done {
-        Ok(()) => clone.execute(&doing, "commit").await,
+        Ok(()) => clone.execute(doing, "commit").await,
         Err(error) => {
             clone.end().await?;
             Err(error)
@@ -133,19 +145,18 @@ async fn group(clone: &Session, subject: &Subject, after: bool) -> Result<()> {
     }
 }
 
-/// What tells a row's tuple, of a row of the table itself; `None` where the other side lacks one of the columns, so that a hash
-/// stands for several tuples.
-pub(super) fn hash(subject: &Subject, after: bool) -> Option<String> {
-    let all = subject.columns.iter();
-    let all = all.map(|p| p.on(after).filter(|_| p.shared()));
-    let columns: Option<Vec<&Column>> = all.collect();
-    Some(hash_of(columns?.into_iter()))
+/// What tells a tuple from others on both sides, as an expression over a row: a digest of the texts of its shared columns.
+pub(super) fn hash(subject: &Subject, after: bool) -> String {
+    let texts: Vec<String> = subject
+        .columns
+        .iter()
+        .filter(|p| p.shared())
+        .filter_map(|p| Some(format!("{}::text", quote::ident(&p.on(after)?.name))))
+        .collect();
+    hash_of(&texts)
 }
 
-fn hash_of<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
-    let texts: Vec<String> = columns
-        .map(|c| format!("{}::text", quote::ident(&c.name)))
-        .collect();
+fn hash_of(texts: &[String]) -> String {
     format!("md5(row({})::text)", texts.join(", "))
 }
 
@@ -166,8 +177,13 @@ fn grouping(table: &Guarded, columns: &[(&Column, bool)], place: &str) -> String
             }
         })
         .collect();
-    let shared = columns.iter().filter(|(_, shared)| *shared).map(|(c, _)| *c);
-    let hash = hash_of(shared);
+    let shared: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .filter(|((_, shared), _)| *shared)
+        .map(|(_, name)| format!("{name}::text"))
+        .collect();
+    let hash = hash_of(&shared);
     let list = |items: &[String]| items.iter().map(|i| format!("{i}, ")).collect::<String>();
     let (from, own) = (table.quoted(), list(&names));
     let extra = format!("{hash} as dbtune_h, 0 as dbtune_o, true as dbtune_ok");
@@ -220,7 +236,11 @@ async fn made_up(
                 candidates = taken(session, side, &candidates).await?;
             }
         }
-        pools.push(pool::values(candidates));
+        let mut values = pool::values(candidates);
+        if column.domain_not_null {
+            values.retain(Option::is_some);
+        }
+        pools.push(values);
     }
     Ok(pool::combine(&pools, &bases))
 }

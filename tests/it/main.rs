@@ -65,6 +65,7 @@ mod tenants;
 mod throwaway;
 mod verify_access;
 mod verify_identity;
+mod verify_witness;
 mod verify_worlds;
 mod verifying;
 mod workload_file;
