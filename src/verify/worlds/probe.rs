@@ -183,3 +183,19 @@ pub(super) fn insert(shape: &Shape, places: &[usize], rows: &[Row]) -> String {
         rows.join(", ")
     )
 }
+
+/// The statements that put the rows in, each with its row's table and number.
+pub(super) fn inserts(world: &World, shapes: &[Shape]) -> Vec<(usize, usize, String)> {
+    let mut found = Vec::new();
+    for (table, (shape, rows)) in shapes.iter().zip(&world.rows).enumerate() {
+        let places: Vec<usize> = (0..shape.columns.len()).collect();
+        for (number, row) in rows.iter().enumerate() {
+            found.push((
+                table,
+                number,
+                insert(shape, &places, std::slice::from_ref(row)),
+            ));
+        }
+    }
+    found
+}

@@ -1,8 +1,8 @@
 //! Worlds on the server: one transaction on emptied tables that is rolled back at the end, one call a world.
 
 use super::generate::World;
-use super::pool::Family;
-use super::probe::{Probe, insert};
+use super::kind::Family;
+use super::probe::{Probe, inserts};
 use super::shape::Shape;
 use crate::db::{Error, Result, Session, Target};
 use crate::sql::quote;
@@ -47,7 +47,7 @@ pub(super) struct Answers {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs one world and takes it back. A row that a constraint refuses is not there; a probe's writes are gone before the next.
-const WORLD: &str = r#"
+const WORLD: &str = r"
 create function pg_temp.dbtune_world(before text[], rows text[], ready text[], settings text[], role text, keeper text,
   probes text[], writes boolean[], reading text) returns text language plpgsql as $world$
 declare
@@ -92,7 +92,7 @@ exception when sqlstate 'DBT02' then
   return json_build_object('rows', there, 'outcomes', outcomes)::text;
 end $world$;
 grant execute on function pg_temp.dbtune_world to public;
-"#;
+";
 
 /// What every call of a search has in common.
 #[derive(Clone, Debug, Default)]
@@ -189,22 +189,6 @@ impl Stage {
         sql
     }
 
-    /// The statements that put the rows in, each with its row's table and number.
-    pub(super) fn inserts(&self, world: &World, shapes: &[Shape]) -> Vec<(usize, usize, String)> {
-        let mut found = Vec::new();
-        for (table, (shape, rows)) in shapes.iter().zip(&world.rows).enumerate() {
-            let places: Vec<usize> = (0..shape.columns.len()).collect();
-            for (number, row) in rows.iter().enumerate() {
-                found.push((
-                    table,
-                    number,
-                    insert(shape, &places, std::slice::from_ref(row)),
-                ));
-            }
-        }
-        found
-    }
-
     /// The call that runs `world`.
     pub(super) fn call(
         &self,
@@ -215,7 +199,7 @@ impl Stage {
     ) -> String {
         let mut rows = Vec::new();
         let mut keeper = "none";
-        for (table, _, sql) in self.inserts(world, shapes) {
+        for (table, _, sql) in inserts(world, shapes) {
             let needed = self.keepers.get(table).map_or("none", String::as_str);
             if needed == keeper {
                 rows.push(sql);
@@ -270,9 +254,9 @@ fn array(items: impl IntoIterator<Item = String>) -> String {
 
 /// Connections on which worlds run. Dropped, everything is rolled back.
 pub(super) enum Runner {
-    Two(Session, Session),
+    Two(Box<(Session, Session)>),
     One {
-        session: Session,
+        session: Box<Session>,
         before: String,
         after: String,
     },
@@ -292,7 +276,7 @@ impl Runner {
                     Ok::<_, Error>(session)
                 };
                 let (before, after) = tokio::join!(open(before), open(after));
-                Ok(Self::Two(before?, after?))
+                Ok(Self::Two(Box::new((before?, after?))))
             }
             Sides::One {
                 target,
@@ -302,13 +286,17 @@ impl Runner {
                 let session = Session::connect(target, purpose).await?;
                 session.texts_at_once(doing, &opening).await?;
                 let joined = |statements: &[String]| {
-                    statements
-                        .iter()
-                        .map(|s| format!("{s};\n"))
-                        .collect::<String>()
+                    let ended = statements.iter().flat_map(|s| {
+                        [
+                            s.as_str(),
+                            ";
+",
+                        ]
+                    });
+                    ended.collect::<String>()
                 };
                 Ok(Self::One {
-                    session,
+                    session: Box::new(session),
                     before: joined(before),
                     after: joined(after),
                 })
@@ -321,7 +309,8 @@ impl Runner {
         let doing = "compare small worlds";
         let sql = calls.concat();
         let (before, after) = match self {
-            Self::Two(before, after) => {
+            Self::Two(both) => {
+                let (before, after) = &**both;
                 let (before, after) = tokio::join!(
                     before.texts_at_once(doing, &sql),
                     after.texts_at_once(doing, &sql)

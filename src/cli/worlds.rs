@@ -1,0 +1,244 @@
+//! Rewrites of policies before they are proposed: each is compared with what it replaces on small worlds.
+
+use crate::db::{Result, Session, Target, read_catalog};
+use crate::model::{Block, Catalog, Change, Gap, Name, Persona, PolicyText, Proposal, Report};
+use crate::propose::Advice;
+use crate::sql::ddl;
+use crate::verify::worlds::{CounterExample, Sides, Verdict, WorldOptions, search};
+use std::collections::BTreeSet;
+
+/// Takes the rewrites out of `advice` that small worlds tell from what they replace, and those of which they show nothing:
+/// these are gaps. What is left says how many worlds it passed. Returns a counter-example for each that was wrong.
+///
+/// `clone` is thrown away afterwards, and `catalog` is that of the original.
+pub(super) async fn weed(
+    clone: &Target,
+    catalog: &Catalog,
+    personas: &[Persona],
+    advice: &mut Advice,
+    note: &mut (dyn FnMut(&str) + Send),
+) -> Result<Vec<CounterExample>> {
+    let mut examples = Vec::new();
+    if !advice.proposals.iter().any(|p| table_of(p).is_some()) {
+        return Ok(examples);
+    }
+    let session = Session::connect(clone, "propose").await?;
+    let now = read_catalog(&session).await?;
+    drop(session);
+    let trial = Trial {
+        clone,
+        catalog,
+        personas,
+        reset: reset(catalog, &now, &advice.proposals),
+        functions: functions(&advice.proposals),
+    };
+    let tables: BTreeSet<Name> = advice
+        .proposals
+        .iter()
+        .filter_map(table_of)
+        .cloned()
+        .collect();
+    for table in tables {
+        let of_table = |p: &&Proposal| table_of(p) == Some(&table);
+        let together: Vec<Proposal> = advice.proposals.iter().filter(of_table).cloned().collect();
+        note(&format!("small worlds of {table}"));
+        let mut verdicts = vec![trial.verdict(&table, &together, note).await?];
+        if together.len() > 1 && !matches!(verdicts.as_slice(), [Verdict::Same { .. }]) {
+            // Which of them it is.
+            verdicts.clear();
+            for proposal in &together {
+                let alone = std::slice::from_ref(proposal);
+                verdicts.push(trial.verdict(&table, alone, note).await?);
+            }
+        }
+        let last = verdicts.last().cloned();
+        for (at, proposal) in together.iter().enumerate() {
+            match verdicts.get(at).or(last.as_ref()) {
+                Some(Verdict::Same { worlds }) => passed(advice, proposal, *worlds),
+                Some(Verdict::Different(example)) => {
+                    leave_out(advice, proposal, &different(example));
+                    examples.push((**example).clone());
+                }
+                Some(Verdict::NotShown(why)) => {
+                    leave_out(
+                        advice,
+                        proposal,
+                        &format!("small worlds show nothing of it: {why}"),
+                    );
+                }
+                None => {}
+            }
+        }
+    }
+    Ok(examples)
+}
+
+/// What a rewrite needs that was not tried on a clone.
+pub(super) fn untried(advice: &mut Advice) {
+    if advice.proposals.iter().any(|p| table_of(p).is_some()) {
+        advice.gaps.push(Gap {
+            what: "whether policy rewrites keep every row".to_owned(),
+            why: "small worlds are made on a clone, and there is none: the rewrites rest on their proof alone".to_owned(),
+            remedy: Some("dbtune propose --clone always".to_owned()),
+        });
+    }
+}
+
+/// The counter-examples, for whoever wants to see them fail.
+pub(super) fn show(report: &mut Report, examples: &[CounterExample]) {
+    for example in examples {
+        report.blocks.push(Block::Heading(format!(
+            "Left out: a rewrite on {} that changes a decision",
+            example.table
+        )));
+        report.blocks.push(Block::Code {
+            language: "sql".to_owned(),
+            text: example.sql.clone(),
+        });
+    }
+    if let Some(data) = report.data.as_object_mut().filter(|_| !examples.is_empty()) {
+        data.insert("counter_examples".to_owned(), serde_json::json!(examples));
+    }
+}
+
+struct Trial<'a> {
+    clone: &'a Target,
+    catalog: &'a Catalog,
+    personas: &'a [Persona],
+    /// Brings the clone back to the policies of the original.
+    reset: Vec<String>,
+    /// Functions that rewrites call.
+    functions: Vec<Change>,
+}
+
+impl Trial<'_> {
+    async fn verdict(
+        &self,
+        table: &Name,
+        proposals: &[Proposal],
+        note: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Verdict> {
+        let replaced = proposals.iter().flat_map(|p| &p.changes);
+        let replaced: Vec<&Change> = replaced.filter(|c| replaces(c).is_some()).collect();
+        let changes: Vec<&Change> = self.functions.iter().chain(replaced).collect();
+        let mut after = self.reset.clone();
+        after.extend(changes.iter().flat_map(|c| ddl::statements(c)));
+        let changed = changes
+            .iter()
+            .fold(self.catalog.clone(), |catalog, change| catalog.with(change));
+        let sides = Sides::One {
+            target: self.clone,
+            before: &self.reset,
+            after: &after,
+        };
+        let mut told = |done: usize, of: usize| {
+            if done % 100 == 0 {
+                note(&format!("small worlds of {table}: {done} of {of}"));
+            }
+        };
+        let catalogs = (self.catalog, &changed);
+        let options = WorldOptions::default();
+        search(sides, catalogs, table, self.personas, options, &mut told).await
+    }
+}
+
+/// Statements after which every policy of the clone is as it was, and no companion is there.
+fn reset(catalog: &Catalog, now: &Catalog, proposals: &[Proposal]) -> Vec<String> {
+    let mut statements = Vec::new();
+    for (name, table) in &catalog.tables {
+        for policy in &table.policies {
+            let made = now.table(name).and_then(|t| t.policy(&policy.name));
+            if made.is_some_and(|made| made != policy) {
+                statements.extend(ddl::statements(&Change::ReplacePolicy {
+                    table: name.clone(),
+                    policy: policy.name.clone(),
+                    before: PolicyText::default(),
+                    after: PolicyText {
+                        using: policy.using.clone(),
+                        check: policy.check.clone(),
+                    },
+                }));
+            }
+        }
+    }
+    for change in functions(proposals) {
+        if let Change::CreateFunction { name, drop, .. } = &change
+            && now.functions.iter().any(|f| f.name == *name)
+        {
+            statements.push(drop.clone());
+        }
+    }
+    statements
+}
+
+fn functions(proposals: &[Proposal]) -> Vec<Change> {
+    let changes = proposals.iter().flat_map(|p| &p.changes);
+    let made = changes.filter(|c| matches!(c, Change::CreateFunction { .. }));
+    made.cloned().collect()
+}
+
+fn replaces(change: &Change) -> Option<&Name> {
+    match change {
+        Change::ReplacePolicy { table, .. } => Some(table),
+        _ => None,
+    }
+}
+
+/// The table whose policy a proposal rewrites.
+fn table_of(proposal: &Proposal) -> Option<&Name> {
+    proposal.changes.iter().find_map(replaces)
+}
+
+fn passed(advice: &mut Advice, proposal: &Proposal, worlds: usize) {
+    for kept in advice.proposals.iter_mut().filter(|p| *p == proposal) {
+        kept.reason.push_str("; ");
+        kept.reason.push_str(&format_worlds(worlds));
+    }
+}
+
+fn format_worlds(worlds: usize) -> String {
+    format!("the same rows in {worlds} small worlds")
+}
+
+fn different(example: &CounterExample) -> String {
+    format!(
+        "it changes a decision: in a small world of {} rows, {} as {} comes to {} before and {} after",
+        example.rows, example.statement, example.role, example.before, example.after
+    )
+}
+
+/// Takes the proposal out. A function that only it makes goes to the next that calls it.
+fn leave_out(advice: &mut Advice, proposal: &Proposal, why: &str) {
+    advice.proposals.retain(|p| p != proposal);
+    for change in functions(std::slice::from_ref(proposal)) {
+        let Change::CreateFunction { name, .. } = &change else {
+            continue;
+        };
+        let heir = advice.proposals.iter_mut().find(|p| calls(p, &name.name));
+        if let Some(heir) = heir {
+            heir.changes.insert(0, change);
+        }
+    }
+    let policy = proposal.changes.iter().find_map(|c| match c {
+        Change::ReplacePolicy { table, policy, .. } => Some(format!("policy {policy} on {table}")),
+        _ => None,
+    });
+    advice.gaps.push(Gap {
+        what: format!("rewrite of {}", policy.unwrap_or_default()),
+        why: format!("left out, because {why}"),
+        remedy: None,
+    });
+}
+
+/// Whether the policy that a proposal writes names a function.
+fn calls(proposal: &Proposal, function: &str) -> bool {
+    proposal.changes.iter().any(|change| match change {
+        Change::ReplacePolicy { after, .. } => {
+            let texts = [&after.using, &after.check];
+            let said = |text: &String| crate::sql::said::said(text);
+            let called = texts.into_iter().flatten().filter_map(said);
+            called.into_iter().any(|s| s.called.contains(function))
+        }
+        _ => false,
+    })
+}
