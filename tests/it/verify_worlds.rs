@@ -552,7 +552,7 @@ async fn an_owner_who_is_no_superuser_finds_the_same() {
     );
     for (was, is) in [
         ("m.until is null or ", ""),
-        ("current_date", "current_date - 36500000"),
+        ("current_date", "current_date - 3650"),
         ("o.kind = 'open' and", ""),
         ("o.kind = 'open'", "o.kind >= 'open'"),
     ] {
@@ -574,6 +574,7 @@ async fn an_owner_who_is_no_superuser_finds_the_same() {
             "(select count from counted) > 0",
             "materialised view public.counted",
         ),
+        ("org_id = 1 or random() < 0.5", "rests on chance"),
         ("true", "in no world did the policies keep a row from"),
     ] {
         let change = [format!("alter policy p on docs using ({unreadable})")];
@@ -591,7 +592,10 @@ async fn an_owner_who_is_no_superuser_finds_the_same() {
             (&catalog, &after),
             &table,
             &[],
-            WorldOptions::default(),
+            WorldOptions {
+                worlds: 50,
+                ..WorldOptions::default()
+            },
             &mut |_, _| {},
         )
         .await
@@ -601,9 +605,4 @@ async fn an_owner_who_is_no_superuser_finds_the_same() {
             "{found:?}"
         );
     }
-    let chance = verdict(&format!("{set} and random() < 0.5")).await;
-    assert!(
-        matches!(&chance, Verdict::NotShown(why) if why.contains("chance")),
-        "{chance:?}"
-    );
 }

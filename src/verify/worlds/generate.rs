@@ -58,7 +58,7 @@ const OWN_ROWS: usize = 6;
 /// Rows of every other table at most.
 const INNER_ROWS: usize = 3;
 /// Rows that are inserted one by one.
-const CANDIDATES: usize = 3;
+const CANDIDATES: usize = 2;
 
 impl Plan<'_> {
     pub(super) fn world(&self, number: usize, pattern: &Pattern) -> World {

@@ -41,7 +41,7 @@ pub struct WorldOptions {
 impl Default for WorldOptions {
     fn default() -> Self {
         Self {
-            worlds: 800,
+            worlds: 700,
             budget: Duration::from_mins(1),
             seed: 11,
         }

@@ -73,7 +73,7 @@ begin
         execute probes[i];
         get diagnostics n = row_count;
         digest := '';
-        if reading <> '' then
+        if n > 0 and reading <> '' then
           execute format('set local role %s', keeper);
           execute reading into digest;
         end if;
@@ -97,8 +97,8 @@ grant execute on function pg_temp.dbtune_world to public;
 /// What every call of a search has in common.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stage {
-    /// Empties the tables, as who may.
-    empty: Vec<String>,
+    /// Empties the tables: all at once, because it reaches from one to another.
+    empty: String,
     /// Before the rows come: triggers off.
     before: Vec<String>,
     /// After they came: as it was.
@@ -119,7 +119,9 @@ impl Stage {
         (user, superuser): (&str, bool),
         touched: impl IntoIterator<Item = String>,
     ) -> Self {
+        let tables: Vec<String> = shapes.iter().map(Shape::quoted).collect();
         let mut stage = Self {
+            empty: format!("truncate {} cascade;", tables.join(", ")),
             touched: touched.into_iter().collect(),
             ..Self::default()
         };
@@ -135,7 +137,6 @@ impl Stage {
                 to.push(format!("set local role {keeper}"));
                 to.push(sql);
             };
-            as_keeper(&mut stage.empty, format!("truncate {table} cascade"));
             let lifted = shape.forced && !superuser;
             if lifted {
                 as_keeper(
@@ -173,11 +174,7 @@ impl Stage {
              set local client_min_messages = error;",
             PATIENCE.as_millis()
         );
-        for statement in &self.empty {
-            sql.push_str(statement);
-            sql.push(';');
-        }
-        sql.push_str("set local role none;");
+        sql.push_str(&self.empty);
         for setting in &self.touched {
             let setting = quote::literal(setting);
             let touch = format!(
