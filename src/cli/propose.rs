@@ -178,9 +178,9 @@ pub(super) async fn tried(
                     advise(catalog, workload, &mut lab, options, &mut progress).await?;
                 drop(lab);
                 let personas = &workload.personas;
-                let wrong =
-                    worlds::weed(&clone.target, catalog, personas, &mut advice, &mut progress)
-                        .await?;
+                let weeding =
+                    worlds::weed(&clone.target, catalog, personas, &mut advice, &mut progress);
+                let wrong = Box::pin(weeding).await?;
                 Ok::<_, crate::db::Error>((advice, wrong))
             }
             .await;

@@ -123,7 +123,7 @@ impl Trial<'_> {
         let changes: Vec<&Change> = self.functions.iter().chain(replaced).collect();
         let mut after = self.reset.clone();
         after.extend(changes.iter().flat_map(|c| ddl::statements(c)));
-        let changed = changes
+        let rewritten = changes
             .iter()
             .fold(self.catalog.clone(), |catalog, change| catalog.with(change));
         let sides = Sides::One {
@@ -132,11 +132,11 @@ impl Trial<'_> {
             after: &after,
         };
         let mut told = |done: usize, of: usize| {
-            if done % 100 == 0 {
+            if done.is_multiple_of(100) {
                 note(&format!("small worlds of {table}: {done} of {of}"));
             }
         };
-        let catalogs = (self.catalog, &changed);
+        let catalogs = (self.catalog, &rewritten);
         let options = WorldOptions::default();
         search(sides, catalogs, table, self.personas, options, &mut told).await
     }

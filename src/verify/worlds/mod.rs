@@ -92,5 +92,7 @@ pub async fn search(
     options: WorldOptions,
     note: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Verdict> {
-    search::search(sides, catalogs, table, identities, options, note).await
+    let searching = search::search(sides, catalogs, table, identities, options, note);
+    // What is kept between two worlds is large for whoever waits for it.
+    Box::pin(searching).await
 }

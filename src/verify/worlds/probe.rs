@@ -134,7 +134,7 @@ impl Writer<'_> {
             }
             let name = quote::ident(&column.name);
             let set = format!("update {} set {name} = {}", self.table, value.to_sql());
-            match self.reading().filter(|_| world.number % 2 == 0) {
+            match self.reading().filter(|_| world.number.is_multiple_of(2)) {
                 Some(reading) => {
                     let sql = format!("{set} where {reading}");
                     self.put(Command::Update, "UPDATE with WHERE", false, sql);
@@ -155,7 +155,10 @@ impl Writer<'_> {
             return;
         }
         let sql = format!("delete from {}", self.table);
-        match self.reading().filter(|_| self.world.number % 2 == 0) {
+        match self
+            .reading()
+            .filter(|_| self.world.number.is_multiple_of(2))
+        {
             Some(reading) => {
                 let sql = format!("{sql} where {reading}");
                 self.put(Command::Delete, "DELETE with WHERE", false, sql);
