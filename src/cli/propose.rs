@@ -174,18 +174,21 @@ pub(super) async fn tried(
             let advice = async {
                 let session = Session::connect(&clone.target, "propose").await?;
                 let mut lab = Workbench::on_clone(session, catalog, timeout).await?;
-                let mut advice =
-                    advise(catalog, workload, &mut lab, options, &mut progress).await?;
-                drop(lab);
-                let personas = &workload.personas;
-                let weeding =
-                    worlds::weed(&clone.target, catalog, personas, &mut advice, &mut progress);
-                let wrong = Box::pin(weeding).await?;
-                Ok::<_, crate::db::Error>((advice, wrong))
+                advise(catalog, workload, &mut lab, options, &mut progress).await
             }
             .await;
             clone.drop(&maintenance).await?;
-            return Ok(advice?);
+            let mut advice = advice?;
+            let weeding = worlds::weed(
+                &maintenance,
+                target,
+                catalog,
+                &workload.personas,
+                &mut advice,
+                &mut progress,
+            );
+            let wrong = Box::pin(weeding).await?;
+            return Ok((advice, wrong));
         }
         Err(gap) => gap,
     };

@@ -1,7 +1,8 @@
 //! Rewrites of policies before they are proposed: each is compared with what it replaces on small worlds.
 
-use crate::db::{Result, Session, Target, read_catalog};
-use crate::model::{Block, Catalog, Change, Gap, Name, Persona, PolicyText, Proposal, Report};
+use super::audit::plural;
+use crate::db::{Result, Session, Target, clone_database, clone_name};
+use crate::model::{Block, Catalog, Change, Gap, Name, Persona, Proposal, Report};
 use crate::propose::Advice;
 use crate::sql::ddl;
 use crate::verify::worlds::{CounterExample, Sides, Verdict, WorldOptions, search};
@@ -10,63 +11,66 @@ use std::collections::BTreeSet;
 /// Takes the rewrites out of `advice` that small worlds tell from what they replace, and those of which they show nothing:
 /// these are gaps. What is left says how many worlds it passed. Returns a counter-example for each that was wrong.
 ///
-/// `clone` is thrown away afterwards, and `catalog` is that of the original.
+/// On a clone of its own: where policies were rewritten and written back, they may mean something else than on `source`,
+/// because the text of an expression is not the expression.
 pub(super) async fn weed(
-    clone: &Target,
+    maintenance: &Session,
+    source: &Target,
     catalog: &Catalog,
     personas: &[Persona],
     advice: &mut Advice,
     note: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Vec<CounterExample>> {
-    let mut examples = Vec::new();
-    if !advice.proposals.iter().any(|p| table_of(p).is_some()) {
-        return Ok(examples);
+    let rewrites = advice.proposals.iter().filter(|p| table_of(p).is_some());
+    let rewrites: Vec<Proposal> = rewrites.cloned().collect();
+    if rewrites.is_empty() {
+        return Ok(Vec::new());
     }
-    let session = Session::connect(clone, "propose").await?;
-    let now = read_catalog(&session).await?;
-    drop(session);
+    note("small worlds");
+    let made = clone_database(maintenance, &source.dbname, &clone_name("worlds")).await;
+    let clone = match made {
+        Ok(clone) => clone,
+        Err(error) => {
+            for rewrite in &rewrites {
+                let why = format!("there is no clone to try small worlds on: {error}");
+                leave_out(advice, rewrite, &why);
+            }
+            return Ok(Vec::new());
+        }
+    };
     let trial = Trial {
-        clone,
+        clone: &clone.target,
         catalog,
         personas,
-        reset: reset(catalog, &now, &advice.proposals),
-        functions: functions(&advice.proposals),
+        functions: functions(&rewrites),
     };
-    let tables: BTreeSet<Name> = advice
-        .proposals
-        .iter()
-        .filter_map(table_of)
-        .cloned()
-        .collect();
+    let found = weed_each(&trial, advice, note).await;
+    clone.drop(maintenance).await?;
+    found
+}
+
+async fn weed_each(
+    trial: &Trial<'_>,
+    advice: &mut Advice,
+    note: &mut (dyn FnMut(&str) + Send),
+) -> Result<Vec<CounterExample>> {
+    let mut examples = Vec::new();
+    let tables = advice.proposals.iter().filter_map(table_of).cloned();
+    let tables: BTreeSet<Name> = tables.collect();
     for table in tables {
         let of_table = |p: &&Proposal| table_of(p) == Some(&table);
         let together: Vec<Proposal> = advice.proposals.iter().filter(of_table).cloned().collect();
-        note(&format!("small worlds of {table}"));
-        let mut verdicts = vec![trial.verdict(&table, &together, note).await?];
-        if together.len() > 1 && !matches!(verdicts.as_slice(), [Verdict::Same { .. }]) {
-            // Which of them it is.
-            verdicts.clear();
-            for proposal in &together {
-                let alone = std::slice::from_ref(proposal);
-                verdicts.push(trial.verdict(&table, alone, note).await?);
-            }
-        }
-        let last = verdicts.last().cloned();
-        for (at, proposal) in together.iter().enumerate() {
-            match verdicts.get(at).or(last.as_ref()) {
-                Some(Verdict::Same { worlds }) => passed(advice, proposal, *worlds),
-                Some(Verdict::Different(example)) => {
-                    leave_out(advice, proposal, &different(example));
-                    examples.push((**example).clone());
+        for (proposal, verdict) in trial.verdicts(&table, together, note).await? {
+            match verdict {
+                Verdict::Same { worlds } => passed(advice, &proposal, worlds),
+                Verdict::Different(example) => {
+                    leave_out(advice, &proposal, &different(&example));
+                    examples.push(*example);
                 }
-                Some(Verdict::NotShown(why)) => {
-                    leave_out(
-                        advice,
-                        proposal,
-                        &format!("small worlds show nothing of it: {why}"),
-                    );
+                Verdict::NotShown(why) => {
+                    let why = format!("small worlds show nothing of it: {why}");
+                    leave_out(advice, &proposal, &why);
                 }
-                None => {}
             }
         }
     }
@@ -105,13 +109,33 @@ struct Trial<'a> {
     clone: &'a Target,
     catalog: &'a Catalog,
     personas: &'a [Persona],
-    /// Brings the clone back to the policies of the original.
-    reset: Vec<String>,
     /// Functions that rewrites call.
     functions: Vec<Change>,
 }
 
 impl Trial<'_> {
+    /// One search for all rewrites of a table; where it does not find them the same, one for each.
+    async fn verdicts(
+        &self,
+        table: &Name,
+        together: Vec<Proposal>,
+        note: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Vec<(Proposal, Verdict)>> {
+        let verdict = self.verdict(table, &together, note).await?;
+        let done = together.len() == 1 || matches!(verdict, Verdict::Same { .. });
+        let mut found = Vec::new();
+        for proposal in together {
+            let verdict = if done {
+                verdict.clone()
+            } else {
+                let alone = std::slice::from_ref(&proposal);
+                self.verdict(table, alone, note).await?
+            };
+            found.push((proposal, verdict));
+        }
+        Ok(found)
+    }
+
     async fn verdict(
         &self,
         table: &Name,
@@ -121,14 +145,13 @@ impl Trial<'_> {
         let replaced = proposals.iter().flat_map(|p| &p.changes);
         let replaced: Vec<&Change> = replaced.filter(|c| replaces(c).is_some()).collect();
         let changes: Vec<&Change> = self.functions.iter().chain(replaced).collect();
-        let mut after = self.reset.clone();
-        after.extend(changes.iter().flat_map(|c| ddl::statements(c)));
+        let after: Vec<String> = changes.iter().flat_map(|c| ddl::statements(c)).collect();
         let rewritten = changes
             .iter()
             .fold(self.catalog.clone(), |catalog, change| catalog.with(change));
         let sides = Sides::One {
             target: self.clone,
-            before: &self.reset,
+            before: &[],
             after: &after,
         };
         let mut told = |done: usize, of: usize| {
@@ -140,35 +163,6 @@ impl Trial<'_> {
         let options = WorldOptions::default();
         search(sides, catalogs, table, self.personas, options, &mut told).await
     }
-}
-
-/// Statements after which every policy of the clone is as it was, and no companion is there.
-fn reset(catalog: &Catalog, now: &Catalog, proposals: &[Proposal]) -> Vec<String> {
-    let mut statements = Vec::new();
-    for (name, table) in &catalog.tables {
-        for policy in &table.policies {
-            let made = now.table(name).and_then(|t| t.policy(&policy.name));
-            if made.is_some_and(|made| made != policy) {
-                statements.extend(ddl::statements(&Change::ReplacePolicy {
-                    table: name.clone(),
-                    policy: policy.name.clone(),
-                    before: PolicyText::default(),
-                    after: PolicyText {
-                        using: policy.using.clone(),
-                        check: policy.check.clone(),
-                    },
-                }));
-            }
-        }
-    }
-    for change in functions(proposals) {
-        if let Change::CreateFunction { name, drop, .. } = &change
-            && now.functions.iter().any(|f| f.name == *name)
-        {
-            statements.push(drop.clone());
-        }
-    }
-    statements
 }
 
 fn functions(proposals: &[Proposal]) -> Vec<Change> {
@@ -202,8 +196,12 @@ fn format_worlds(worlds: usize) -> String {
 
 fn different(example: &CounterExample) -> String {
     format!(
-        "it changes a decision: in a small world of {} rows, {} as {} comes to {} before and {} after",
-        example.rows, example.statement, example.role, example.before, example.after
+        "it changes a decision: in a small world of {}, {} as {} comes to {} before and {} after",
+        plural(example.rows, "row", "rows"),
+        example.statement,
+        example.role,
+        example.before,
+        example.after
     )
 }
 

@@ -6,7 +6,7 @@ use dbtune::model::{Catalog, Name};
 use dbtune::verify::worlds::{CounterExample, Sides, Verdict, WorldOptions, search};
 use std::time::Instant;
 
-const SCHEMA: &str = r#"
+const SCHEMA: &str = r"
 do $$ begin create role worlds_app nologin; exception when duplicate_object then null; end $$;
 create extension citext;
 create collation ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -20,9 +20,10 @@ create schema other;
 create table other.members (like public.members);
 grant usage on schema other to worlds_app;
 grant select on orgs, members, members_txt, kv, other.members to worlds_app;
-"#;
+";
 
 /// A rewrite: its policy's table, functions, command, expression before and after.
+#[derive(Clone, Copy)]
 struct Case {
     id: &'static str,
     command: &'static str,
@@ -328,7 +329,7 @@ async fn every_rewrite_that_was_once_wrong_is_found() {
     assert!(missed.is_empty(), "{missed:#?}");
 }
 
-const DOCS: &str = r#"
+const DOCS: &str = r"
 do $$ begin create role worlds_app nologin; exception when duplicate_object then null; end $$;
 create schema auth; grant usage on schema auth to worlds_app;
 create function auth.jwt() returns jsonb language sql stable as
@@ -352,7 +353,7 @@ create function can_see(o int) returns boolean language plpgsql stable as
   $$ begin return exists(select 1 from public.members where org_id = o and user_id = auth.uid()); end $$;
 create function can_see_set() returns setof int language sql stable as
   $$ select org_id from public.members where user_id = auth.uid() $$;
-"#;
+";
 
 const SET: &str =
     "org_id = any (array(select m.org_id from members m where m.user_id = (select auth.uid())))";
