@@ -26,6 +26,7 @@ mod seed;
 mod snapshot;
 mod status;
 mod verify;
+mod worlds;
 
 pub use exit::{CANNOT, Failure, HALF_WAY, INTERRUPTED, code_for, failure_json};
 pub use progress::Progress;

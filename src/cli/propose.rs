@@ -3,6 +3,7 @@
 use super::Context;
 use super::audit::plural;
 use super::migrating::refused;
+use super::worlds;
 use crate::db::{
     Clone, Defaults, Limits, Session, Target, Workbench, clone_database, clone_name, maintenance,
     read_catalog, remove_leftovers, resolve,
@@ -13,6 +14,7 @@ use crate::model::{
 };
 use crate::propose::{Advice, Options, SMALL_TABLE_ROWS, advise};
 use crate::sql::ddl;
+use crate::verify::worlds::CounterExample;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -79,7 +81,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         draws: args.draws,
         timeout: Duration::from_millis(args.timeout),
     };
-    let advice = tried(&trying, context, &target, &catalog, &workload).await?;
+    let (advice, wrong) = tried(&trying, context, &target, &catalog, &workload).await?;
     let layout = Layout::named(&args.layout).unwrap_or_default();
     let written = if args.dry_run {
         Vec::new()
@@ -87,6 +89,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
         write(&folder, layout, &catalog, &advice.proposals)?
     };
     let mut report = report(&catalog, &advice);
+    worlds::show(&mut report, &wrong);
     if !written.is_empty() {
         if let Some(limit) = layout.cannot() {
             report.blocks.push(Block::Text(limit.to_owned()));
@@ -149,14 +152,15 @@ impl Trying {
     }
 }
 
-/// Advises on a clone where one can be made, else on the original.
+/// Advises on a clone where one can be made, else on the original. What comes second are counter-examples of rewrites that
+/// were left out.
 pub(super) async fn tried(
     args: &Trying,
     context: &Context,
     target: &Target,
     catalog: &Catalog,
     workload: &Workload,
-) -> anyhow::Result<Advice> {
+) -> anyhow::Result<(Advice, Vec<CounterExample>)> {
     let options = Options {
         draws: args.draws.max(1),
         least_rows: SMALL_TABLE_ROWS,
@@ -174,7 +178,17 @@ pub(super) async fn tried(
             }
             .await;
             clone.drop(&maintenance).await?;
-            return Ok(advice?);
+            let mut advice = advice?;
+            let weeding = worlds::weed(
+                &maintenance,
+                target,
+                catalog,
+                &workload.personas,
+                &mut advice,
+                &mut progress,
+            );
+            let wrong = Box::pin(weeding).await?;
+            return Ok((advice, wrong));
         }
         Err(gap) => gap,
     };
@@ -182,7 +196,8 @@ pub(super) async fn tried(
     let mut lab = Workbench::original(session, catalog, timeout).await?;
     let mut advice = advise(catalog, workload, &mut lab, options, &mut progress).await?;
     advice.gaps.push(gap);
-    Ok(advice)
+    worlds::untried(&mut advice);
+    Ok((advice, Vec::new()))
 }
 
 /// The clone with the session that drops it, or why there is none.

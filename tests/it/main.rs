@@ -53,6 +53,7 @@ mod pair;
 mod pgbench;
 mod planning;
 mod proposing;
+mod proposing_worlds;
 mod recording;
 mod rule_examples;
 mod rule_registry;

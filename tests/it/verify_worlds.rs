@@ -6,7 +6,7 @@ use dbtune::model::{Catalog, Name};
 use dbtune::verify::worlds::{CounterExample, Sides, Verdict, WorldOptions, search};
 use std::time::Instant;
 
-const SCHEMA: &str = r#"
+const SCHEMA: &str = r"
 do $$ begin create role worlds_app nologin; exception when duplicate_object then null; end $$;
 create extension citext;
 create collation ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -20,9 +20,10 @@ create schema other;
 create table other.members (like public.members);
 grant usage on schema other to worlds_app;
 grant select on orgs, members, members_txt, kv, other.members to worlds_app;
-"#;
+";
 
 /// A rewrite: its policy's table, functions, command, expression before and after.
+#[derive(Clone, Copy)]
 struct Case {
     id: &'static str,
     command: &'static str,
@@ -328,7 +329,7 @@ async fn every_rewrite_that_was_once_wrong_is_found() {
     assert!(missed.is_empty(), "{missed:#?}");
 }
 
-const DOCS: &str = r#"
+const DOCS: &str = r"
 do $$ begin create role worlds_app nologin; exception when duplicate_object then null; end $$;
 create schema auth; grant usage on schema auth to worlds_app;
 create function auth.jwt() returns jsonb language sql stable as
@@ -352,7 +353,7 @@ create function can_see(o int) returns boolean language plpgsql stable as
   $$ begin return exists(select 1 from public.members where org_id = o and user_id = auth.uid()); end $$;
 create function can_see_set() returns setof int language sql stable as
   $$ select org_id from public.members where user_id = auth.uid() $$;
-"#;
+";
 
 const SET: &str =
     "org_id = any (array(select m.org_id from members m where m.user_id = (select auth.uid())))";
@@ -484,4 +485,125 @@ async fn a_limit_that_one_statement_passes_is_found() {
         ended(before, &example.sql).await,
         ended(after, &example.sql).await
     );
+}
+
+/// As an owner who is no superuser: forced policies, triggers, rows of a table of another owner.
+const OWNED: &str = "
+do $$ begin create role worlds_app nologin; exception when duplicate_object then null; end $$;
+do $$ begin create role worlds_owner login; exception when duplicate_object then null; end $$;
+do $$ begin create role worlds_other login; exception when duplicate_object then null; end $$;
+grant worlds_app, worlds_other to worlds_owner;
+grant all on schema public to worlds_owner, worlds_other;
+create function uid() returns int language sql stable as $$ select nullif(current_setting('app.uid', true), '')::int $$;
+create type kind as enum ('open', 'closed');
+create table orgs (id int generated always as identity primary key, kind kind not null, name varchar(3) not null default 'abc');
+create table members (id uuid primary key default gen_random_uuid(), org_id int not null references orgs, user_id int not null,
+  until date, unique (org_id, user_id));
+alter table members owner to worlds_other; alter table orgs owner to worlds_other;
+create table docs (id bigserial primary key, org_id int not null references orgs on delete cascade, author int,
+  tags text[] not null default '{}', made timestamptz not null default clock_timestamp(), size numeric(6,2) check (size > 0),
+  doubled numeric generated always as (size * 2) stored);
+create function stamp() returns trigger language plpgsql as
+  $$ begin new.author := uid(); new.made := clock_timestamp(); return new; end $$;
+create trigger stamp before insert or update on docs for each row execute function stamp();
+alter table docs enable row level security; alter table docs force row level security;
+alter table docs owner to worlds_owner; grant all on docs, orgs, members to worlds_app; grant usage on sequence docs_id_seq to worlds_app;
+create policy p on docs to worlds_app using (exists (select from members m join orgs o on o.id = m.org_id
+  where m.org_id = docs.org_id and m.user_id = uid() and o.kind = 'open' and (m.until is null or m.until > current_date)));
+create materialized view counted as select count(*) from members;
+create function looks(o int) returns boolean language plpgsql stable as
+  $$ declare found_one boolean; begin execute 'select exists (select from members where org_id = $1)' into found_one using o; return found_one; end $$;
+";
+
+#[tokio::test]
+async fn an_owner_who_is_no_superuser_finds_the_same() {
+    let db = server::fresh("worlds_owned").await;
+    db.client().await.batch_execute(OWNED).await.unwrap();
+    let target = target(&db.url_as("worlds_owner"));
+    let catalog = catalog(&target).await;
+    let table = Name::new("public", "docs");
+    let verdict = async |using: &str| {
+        let change = [format!("alter policy p on docs using ({using})")];
+        let sides = Sides::One {
+            target: &target,
+            before: &[],
+            after: &change,
+        };
+        let mut after = catalog.clone();
+        after.tables.get_mut(&table).unwrap().policies[0].using = Some(using.to_owned());
+        let begun = Instant::now();
+        let found = search(
+            sides,
+            (&catalog, &after),
+            &table,
+            &[],
+            WorldOptions::default(),
+            &mut |_, _| {},
+        )
+        .await;
+        println!("{:?}", begun.elapsed());
+        found.unwrap()
+    };
+    let set = "org_id = any (array(select m.org_id from members m join orgs o on o.id = m.org_id
+        where m.user_id = (select uid()) and o.kind = 'open' and (m.until is null or m.until > current_date)))";
+    let same = verdict(set).await;
+    assert!(
+        matches!(same, Verdict::Same { worlds } if worlds >= 500),
+        "{same:#?}"
+    );
+    for (was, is) in [
+        ("m.until is null or ", ""),
+        ("current_date", "current_date - 3650"),
+        ("o.kind = 'open' and", ""),
+        ("o.kind = 'open'", "o.kind >= 'open'"),
+    ] {
+        let wrong = verdict(&set.replace(was, is)).await;
+        let Verdict::Different(example) = wrong else {
+            panic!("{was}: {wrong:?}")
+        };
+        println!(
+            "{} / {} / {}",
+            example.statement, example.before, example.after
+        );
+    }
+    for (unreadable, why) in [
+        (
+            "looks(org_id)",
+            "function public.looks builds queries from text",
+        ),
+        (
+            "(select count from counted) > 0",
+            "materialised view public.counted",
+        ),
+        ("org_id = 1 or random() < 0.5", "rests on chance"),
+        ("true", "in no world did the policies keep a row from"),
+    ] {
+        let change = [format!("alter policy p on docs using ({unreadable})")];
+        let sides = Sides::One {
+            target: &target,
+            before: &change,
+            after: &change,
+        };
+        let mut catalog = catalog.clone();
+        catalog.tables.get_mut(&table).unwrap().policies[0].using = Some(unreadable.to_owned());
+        let mut after = catalog.clone();
+        after.tables.get_mut(&table).unwrap().policies[0].check = Some(unreadable.to_owned());
+        let found = search(
+            sides,
+            (&catalog, &after),
+            &table,
+            &[],
+            WorldOptions {
+                worlds: 50,
+                ..WorldOptions::default()
+            },
+            &mut |_, _| {},
+        )
+        .await
+        .unwrap();
+        assert!(
+            matches!(&found, Verdict::NotShown(w) if w.contains(why)),
+            "{found:?}"
+        );
+    }
 }

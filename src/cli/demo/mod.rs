@@ -215,7 +215,7 @@ async fn advised(
     workload: &Workload,
 ) -> anyhow::Result<Advice> {
     let trying = propose::Trying::for_at_most(PATIENCE);
-    let advice = propose::tried(&trying, context, owner, catalog, workload).await?;
+    let (advice, _) = propose::tried(&trying, context, owner, catalog, workload).await?;
     propose::write(folder, Layout::Sqlx, catalog, &advice.proposals)?;
     Ok(advice)
 }

@@ -2,7 +2,8 @@
 
 use super::dice::Dice;
 use super::identity::{Draws, Identity, Pattern};
-use super::pool::{Favourites, Pools, fresh};
+use super::kind::fresh;
+use super::pool::{Favourites, Pools};
 use super::shape::Shape;
 use crate::sql::quote;
 
@@ -57,13 +58,14 @@ const OWN_ROWS: usize = 6;
 /// Rows of every other table at most.
 const INNER_ROWS: usize = 3;
 /// Rows that are inserted one by one.
-const CANDIDATES: usize = 3;
+const CANDIDATES: usize = 2;
 
 impl Plan<'_> {
     pub(super) fn world(&self, number: usize, pattern: &Pattern) -> World {
         let mut dice = Dice::of_world(self.seed, number);
         let favourites = self.pools.favourites(&mut dice);
-        let identity = self.draws.identity(pattern, &favourites, &mut dice);
+        let own = favourites.of_identity();
+        let identity = self.draws.identity(pattern, &own, &mut dice);
         let mut made = Made {
             plan: self,
             favourites,
@@ -76,8 +78,8 @@ impl Plan<'_> {
                 (true, 0) => 1,
                 (true, 1) => 2,
                 (true, _) => OWN_ROWS,
-                (false, _) if self.is_required(at) => 1 + dice.below(INNER_ROWS),
-                (false, _) => dice.below(INNER_ROWS + 1),
+                (false, _) if !self.is_required(at) && dice.percent(12) => 0,
+                (false, _) => 1 + dice.below(INNER_ROWS),
             };
             for _ in 0..count {
                 let row = made.row(at, shape, &mut dice);

@@ -2,7 +2,8 @@
 //! personas only the role and the names of their settings are taken, never a value.
 
 use super::dice::Dice;
-use super::pool::{Favourites, Pools, family_of_cast};
+use super::kind::family_of_cast;
+use super::pool::{Favourites, Pools};
 use crate::model::Persona;
 use crate::sql::said::{Reading, Said};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +46,7 @@ pub(super) fn patterns(said: &Said, personas: &[Persona]) -> Vec<Pattern> {
     let share = if rest.is_empty() {
         0
     } else {
-        (30 / rest.len()).max(3)
+        (24 / rest.len()).clamp(3, 8)
     };
     let main = Pattern {
         set: all,

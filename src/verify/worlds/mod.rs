@@ -8,9 +8,11 @@ mod compare;
 mod dice;
 mod generate;
 mod identity;
+mod kind;
 mod pool;
 mod probe;
 mod reach;
+mod role;
 mod search;
 mod shape;
 mod show;
@@ -39,8 +41,8 @@ pub struct WorldOptions {
 impl Default for WorldOptions {
     fn default() -> Self {
         Self {
-            worlds: 600,
-            budget: Duration::from_secs(60),
+            worlds: 700,
+            budget: Duration::from_mins(1),
             seed: 11,
         }
     }
@@ -90,5 +92,7 @@ pub async fn search(
     options: WorldOptions,
     note: &mut dyn FnMut(usize, usize),
 ) -> Result<Verdict> {
-    search::search(sides, catalogs, table, identities, options, note).await
+    let searching = search::search(sides, catalogs, table, identities, options, note);
+    // What is kept between two worlds is large for whoever waits for it.
+    Box::pin(searching).await
 }

@@ -2,114 +2,19 @@
 //! or with a blank behind them, the empty, the past and the future.
 
 use super::dice::Dice;
+use super::kind::{Family, Kind, family_of_cast, uuid};
 use crate::sql::said::Said;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Types whose values may be equal to one another share a family.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Family {
-    Integer,
-    Number,
-    Text,
-    Boolean,
-    Uuid,
-    Moment,
-    Time,
-    Interval,
-    Json,
-    Bytes,
-    Network,
-    Enum(Vec<String>),
-    Other,
-}
-
-impl Family {
-    /// Of a type by its name, those of the SQL standard too.
-    pub(super) fn named(name: &str) -> Self {
-        match name {
-            "int2" | "int4" | "int8" | "oid" | "integer" | "int" | "bigint" | "smallint" => {
-                Self::Integer
-            }
-            "numeric" | "float4" | "float8" | "decimal" | "real" | "double" | "money" => {
-                Self::Number
-            }
-            "text" | "varchar" | "bpchar" | "char" | "citext" | "name" => Self::Text,
-            "bool" | "boolean" => Self::Boolean,
-            "uuid" => Self::Uuid,
-            "date" | "timestamp" | "timestamptz" => Self::Moment,
-            "time" | "timetz" => Self::Time,
-            "interval" => Self::Interval,
-            "json" | "jsonb" => Self::Json,
-            "bytea" => Self::Bytes,
-            "inet" | "cidr" => Self::Network,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// What values a column takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kind {
-    /// The type's own name, of an array its elements'.
-    name: String,
-    pub(super) family: Family,
-    array: bool,
-    range: bool,
-    /// The longest text, of `varchar(n)`.
-    limit: Option<usize>,
-}
-
-impl Kind {
-    pub(super) fn new(
-        name: &str,
-        kind: &str,
-        element: Option<(&str, &str)>,
-        labels: Vec<String>,
-        limit: Option<usize>,
-    ) -> Self {
-        let (single, single_kind) = element.unwrap_or((name, kind));
-        let bound = match single {
-            "int4range" | "int8range" => Some("int8"),
-            "numrange" => Some("numeric"),
-            "daterange" | "tsrange" | "tstzrange" => Some("date"),
-            _ => None,
-        };
-        let family = if single_kind == "e" {
-            Family::Enum(labels)
-        } else {
-            Family::named(bound.unwrap_or(single))
-        };
-        Self {
-            name: bound.unwrap_or(single).to_owned(),
-            family,
-            array: element.is_some(),
-            range: bound.is_some(),
-            limit,
-        }
-    }
-
-    /// Whether any value but NULL is known.
-    pub(super) fn is_known(&self) -> bool {
-        self.family != Family::Other || self.array
-    }
-
-    fn takes(&self, value: &str) -> bool {
-        match self.name.as_str() {
-            "int2" => value.parse::<i16>().is_ok(),
-            "int4" => value.parse::<i32>().is_ok(),
-            "int8" => value.parse::<i64>().is_ok(),
-            "oid" => value.parse::<u32>().is_ok(),
-            "money" => value.parse::<f64>().is_ok_and(f64::is_finite),
-            "date" => !value.contains(':'),
-            "char" => value.len() <= 1,
-            "json" | "jsonb" => serde_json::from_str::<serde_json::Value>(value).is_ok(),
-            _ => self.limit.is_none_or(|n| value.chars().count() <= n),
-        }
-    }
-}
-
 /// The two values of each family that most cells of one world have.
-pub(super) type Favourites = BTreeMap<Family, [String; 2]>;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Favourites {
+    values: BTreeMap<Family, [String; 2]>,
+    /// Of a hundred cells, how many have one of the two, and how many of those the first. In a world where nearly everything is
+    /// equal, conditions joined by AND are met; in others they are not.
+    either: usize,
+    first: usize,
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pools {
@@ -121,6 +26,17 @@ pub(super) struct Pools {
     fields: Vec<(Vec<String>, Family)>,
     /// Families of the columns that are read: what a text without a type may be compared with.
     compared: Vec<Family>,
+}
+
+impl Favourites {
+    /// For whom the rows of the world are mostly about.
+    pub(super) fn of_identity(&self) -> Self {
+        Self {
+            either: 95,
+            first: 80,
+            ..self.clone()
+        }
+    }
 }
 
 impl Pools {
@@ -192,10 +108,11 @@ impl Pools {
     fn numbers(&mut self, numbers: &BTreeSet<String>) {
         for number in numbers {
             for value in std::iter::once(number.clone()).chain(beside(number)) {
+                let itself = value == *number;
                 if value.parse::<i64>().is_ok() {
-                    self.add(Family::Integer, false, value.clone());
+                    self.add(Family::Integer, itself, value.clone());
                 }
-                self.add(Family::Number, false, value.clone());
+                self.add(Family::Number, itself, value.clone());
                 self.add(Family::Text, false, value);
             }
         }
@@ -226,17 +143,31 @@ impl Pools {
 
     /// Two values of each family for one world.
     pub(super) fn favourites(&self, dice: &mut Dice) -> Favourites {
-        let mut found = Favourites::new();
+        let alike = dice.percent(30);
+        let (either, first) = if alike { (92, 80) } else { (75, 60) };
+        let mut found = Favourites {
+            either,
+            first,
+            ..Favourites::default()
+        };
         for (family, plain) in &self.plain {
             let usual = dice.percent(60);
+            let rare = self.rare.get(family).filter(|r| !r.is_empty());
             let mut one = |at: usize| {
                 let first = plain.get(at).filter(|_| usual);
+                let from = rare.filter(|_| dice.percent(30)).unwrap_or(plain);
                 first
-                    .or_else(|| dice.pick(plain))
+                    .or_else(|| dice.pick(from))
                     .cloned()
                     .unwrap_or_default()
             };
-            found.insert(family.clone(), [one(0), one(1)]);
+            let (own, mut other) = (one(0), one(1));
+            // Collations and operators that take two texts for one are told by texts that are nearly one.
+            if *family == Family::Text && dice.percent(25) {
+                let near = beside(&own);
+                other = dice.pick(&near).cloned().unwrap_or(other);
+            }
+            found.values.insert(family.clone(), [own, other]);
         }
         found
     }
@@ -312,10 +243,11 @@ impl Pools {
         if !near.is_empty() && dice.percent(35) {
             return dice.pick(near).cloned();
         }
-        if dice.percent(75)
-            && let Some([own, other]) = favourites.get(family)
+        if dice.percent(favourites.either)
+            && let Some([own, other]) = favourites.values.get(family)
         {
-            return Some(if dice.percent(60) { own } else { other }.clone());
+            let first = dice.percent(favourites.first);
+            return Some(if first { own } else { other }.clone());
         }
         let rare = self
             .rare
@@ -382,29 +314,6 @@ fn put_field(
     }
 }
 
-/// What a text is taken for.
-pub(super) fn family_of_cast(cast: Option<&str>) -> Family {
-    match cast.map_or(Family::Text, Family::named) {
-        Family::Other => Family::Text,
-        family => family,
-    }
-}
-
-/// The `n`th value of a family that no pool holds: keys that must differ.
-pub(super) fn fresh(kind: &Kind, n: usize) -> Option<String> {
-    match kind.family {
-        Family::Integer | Family::Number => Some((1000 + n).to_string()),
-        Family::Text => Some(format!("k{n}")),
-        Family::Uuid => Some(uuid(1000 + n)),
-        Family::Moment => Some(format!("2{:03}-06-01", n % 1000)),
-        _ => None,
-    }
-}
-
-fn uuid(n: usize) -> String {
-    format!("00000000-0000-4000-8000-{n:012}")
-}
-
 /// What lies beside a constant: one less, one more; the text in other cases and with a blank.
 fn beside(constant: &str) -> Vec<String> {
     if let Ok(number) = constant.parse::<i64>() {
@@ -422,7 +331,7 @@ fn beside(constant: &str) -> Vec<String> {
 }
 
 fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && uuid::Uuid::parse_str(text).is_ok()
+    text.len() == 36 && ::uuid::Uuid::parse_str(text).is_ok()
 }
 
 fn is_date(text: &str) -> bool {

@@ -1,5 +1,5 @@
 //! What an identity does in a world: every statement whose policies differ from another's (PostgreSQL documentation, "CREATE
-//! POLICY", table "Policies Applied by Command Type").
+//! POLICY", table "Policies Applied by Command Type"). Writes that read a column and writes that do not take turns by world.
 
 use super::generate::{Row, World};
 use super::reach::Reach;
@@ -134,11 +134,13 @@ impl Writer<'_> {
             }
             let name = quote::ident(&column.name);
             let set = format!("update {} set {name} = {}", self.table, value.to_sql());
-            if let Some(reading) = self.reading() {
-                let sql = format!("{set} where {reading}");
-                self.put(Command::Update, "UPDATE with WHERE", false, sql);
+            match self.reading().filter(|_| world.number.is_multiple_of(2)) {
+                Some(reading) => {
+                    let sql = format!("{set} where {reading}");
+                    self.put(Command::Update, "UPDATE with WHERE", false, sql);
+                }
+                None => self.put(Command::Update, "UPDATE without WHERE", false, set),
             }
-            self.put(Command::Update, "UPDATE without WHERE", false, set);
         }
         let both = |c: &String| self.rights.update.contains(c) && self.rights.select.contains(c);
         let own = self.shape.columns.iter().map(|c| &c.name).find(|c| both(c));
@@ -153,11 +155,16 @@ impl Writer<'_> {
             return;
         }
         let sql = format!("delete from {}", self.table);
-        if let Some(reading) = self.reading() {
-            let sql = format!("{sql} where {reading}");
-            self.put(Command::Delete, "DELETE with WHERE", false, sql);
+        match self
+            .reading()
+            .filter(|_| self.world.number.is_multiple_of(2))
+        {
+            Some(reading) => {
+                let sql = format!("{sql} where {reading}");
+                self.put(Command::Delete, "DELETE with WHERE", false, sql);
+            }
+            None => self.put(Command::Delete, "DELETE without WHERE", false, sql),
         }
-        self.put(Command::Delete, "DELETE without WHERE", false, sql);
     }
 }
 
@@ -182,4 +189,20 @@ pub(super) fn insert(shape: &Shape, places: &[usize], rows: &[Row]) -> String {
         columns.join(", "),
         rows.join(", ")
     )
+}
+
+/// The statements that put the rows in, each with its row's table and number.
+pub(super) fn inserts(world: &World, shapes: &[Shape]) -> Vec<(usize, usize, String)> {
+    let mut found = Vec::new();
+    for (table, (shape, rows)) in shapes.iter().zip(&world.rows).enumerate() {
+        let places: Vec<usize> = (0..shape.columns.len()).collect();
+        for (number, row) in rows.iter().enumerate() {
+            found.push((
+                table,
+                number,
+                insert(shape, &places, std::slice::from_ref(row)),
+            ));
+        }
+    }
+    found
 }

@@ -39,6 +39,16 @@ const DYNAMIC: [&str; 9] = [
     "crosstab",
 ];
 
+/// Calls with another result each time.
+const CHANCE: [&str; 6] = [
+    "random",
+    "random_normal",
+    "setseed",
+    "nextval",
+    "gen_random_uuid",
+    "uuid_generate_v4",
+];
+
 /// What the policies of `table` read, or why that cannot be told.
 pub(super) fn reach(
     before: &Catalog,
@@ -71,11 +81,8 @@ pub(super) fn reach(
     let altered = was
         .iter()
         .any(|f| is.iter().find(|g| same(&f, g)).is_some_and(|g| f != g));
-    let beneath = reach.tables.iter().filter(|name| *name != table);
-    let altered = altered
-        || beneath
-            .cloned()
-            .any(|name| access(before, &name) != access(after, &name));
+    let mut beneath = reach.tables.iter().filter(|name| *name != table);
+    let altered = altered || beneath.any(|name| access(before, name) != access(after, name));
     reach.compare(old, new, altered);
     Ok(reach)
 }
@@ -190,6 +197,9 @@ impl Reader<'_, '_> {
         };
         if let Some(call) = DYNAMIC.iter().find(|c| found.called.contains(**c)) {
             self.lost(format!("{of} calls {call}, which runs a text as a query"))?;
+        }
+        if let Some(call) = CHANCE.iter().find(|c| found.called.contains(**c)) {
+            self.lost(format!("{of} calls {call}: its answer rests on chance"))?;
         }
         let catalog = self.catalog;
         for name in &found.called {

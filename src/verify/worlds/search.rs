@@ -3,14 +3,15 @@
 use super::compare::{Evidence, way};
 use super::generate::{Plan, World};
 use super::identity::{Draws, Pattern, asks_for_role, patterns};
-use super::pool::{Family, Pools};
+use super::kind::Family;
+use super::pool::Pools;
 use super::probe::{Probe, probes};
 use super::reach::{Reach, reach};
 use super::shape::{Rights, Shape, columns, rights, shapes, with_parents};
 use super::show::counter_example;
 use super::shrink::{Difference, only_there};
 use super::side::{Answers, Runner, Sides, Stage};
-use super::{Verdict, WorldOptions};
+use super::{Verdict, WorldOptions, role};
 use crate::db::{Error, Result, Session};
 use crate::model::{Catalog, Command, Name, Persona};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,6 @@ use std::time::Instant;
 
 /// Worlds a round trip.
 const AT_ONCE: usize = 10;
-/// Roles that look, at most.
-const ROLES: usize = 4;
 /// How often a difference must show again.
 const AGAIN: usize = 3;
 /// The largest limit that an INSERT of more rows than it allows is tried for.
@@ -117,10 +116,10 @@ impl<'a> Search<'a> {
             .into());
         }
         let mut rights_of = BTreeMap::new();
-        for role in candidates(before, after, table, &reach, personas) {
+        for role in role::candidates(before, after, table, &reach, personas) {
             let mut found = rights(&session, table, &role).await?;
             found.merge(rights(&other, table, &role).await?);
-            if found.guarded && rights_of.len() < ROLES {
+            if found.guarded && rights_of.len() < role::MOST {
                 rights_of.insert(role, found);
             }
         }
@@ -348,53 +347,4 @@ fn unfillable(shapes: &[Shape]) -> Option<(&Name, &str)> {
             .find(|c| c.not_null && !c.kind.is_known() && !c.constant_default)?;
         Some((&shape.name, column.name.as_str()))
     })
-}
-
-/// Roles to look as: those that changed policies name; for `public`, those of personas and whoever the table is granted to.
-fn candidates(
-    before: &Catalog,
-    after: &Catalog,
-    table: &Name,
-    reach: &Reach,
-    personas: &[Persona],
-) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let mut put = |role: &String| {
-        let known = before.roles.get(role);
-        let plain = known.is_some_and(|r| r.settable && !r.superuser && !r.bypass_rls);
-        if plain && !found.contains(role) {
-            found.push(role.clone());
-        }
-    };
-    let sides = [before.table(table), after.table(table)];
-    let mut concerned = |role: &String| {
-        let policies = sides.iter().flatten().flat_map(|t| &t.policies);
-        let named = policies.filter(|p| p.roles.iter().any(|r| reach.named.contains(r)));
-        if named.into_iter().any(|p| before.applies_to(p, role)) {
-            put(role);
-        }
-    };
-    for role in &reach.named {
-        concerned(role);
-    }
-    for persona in personas {
-        concerned(&persona.role);
-    }
-    for side in sides.iter().flatten() {
-        for role in side.grants.keys() {
-            concerned(role);
-        }
-    }
-    if found.is_empty() && reach.named.contains("public") {
-        found.extend(
-            before
-                .roles
-                .iter()
-                .filter(|(_, r)| r.settable && !r.superuser && !r.bypass_rls)
-                .map(|(name, _)| name.clone())
-                .filter(|name| !name.starts_with("pg_"))
-                .take(ROLES),
-        );
-    }
-    found
 }

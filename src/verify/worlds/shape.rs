@@ -1,6 +1,6 @@
 //! The tables of a world as the server has them: columns with their types, keys, and who may do what.
 
-use super::pool::Kind;
+use super::kind::Kind;
 use crate::db::{Result, Session};
 use crate::model::{Catalog, Name};
 use crate::sql::quote;

@@ -3,6 +3,7 @@
 use super::CounterExample;
 use super::compare::Outcome;
 use super::identity::Pattern;
+use super::probe::inserts;
 use super::search::Search;
 use super::shrink::Difference;
 use crate::model::Name;
@@ -56,7 +57,7 @@ fn script(
             ));
         }
     }
-    for (_, _, insert) in search.stage.inserts(&found.world, &search.shapes) {
+    for (_, _, insert) in inserts(&found.world, &search.shapes) {
         line(format_args!("{insert};"));
     }
     for shape in &search.shapes {

@@ -1,8 +1,8 @@
 //! Worlds on the server: one transaction on emptied tables that is rolled back at the end, one call a world.
 
 use super::generate::World;
-use super::pool::Family;
-use super::probe::{Probe, insert};
+use super::kind::Family;
+use super::probe::{Probe, inserts};
 use super::shape::Shape;
 use crate::db::{Error, Result, Session, Target};
 use crate::sql::quote;
@@ -47,7 +47,7 @@ pub(super) struct Answers {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs one world and takes it back. A row that a constraint refuses is not there; a probe's writes are gone before the next.
-const WORLD: &str = r#"
+const WORLD: &str = r"
 create function pg_temp.dbtune_world(before text[], rows text[], ready text[], settings text[], role text, keeper text,
   probes text[], writes boolean[], reading text) returns text language plpgsql as $world$
 declare
@@ -73,7 +73,7 @@ begin
         execute probes[i];
         get diagnostics n = row_count;
         digest := '';
-        if reading <> '' then
+        if n > 0 and reading <> '' then
           execute format('set local role %s', keeper);
           execute reading into digest;
         end if;
@@ -92,13 +92,13 @@ exception when sqlstate 'DBT02' then
   return json_build_object('rows', there, 'outcomes', outcomes)::text;
 end $world$;
 grant execute on function pg_temp.dbtune_world to public;
-"#;
+";
 
 /// What every call of a search has in common.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stage {
-    /// Empties the tables, as who may.
-    empty: Vec<String>,
+    /// Empties the tables: all at once, because it reaches from one to another.
+    empty: String,
     /// Before the rows come: triggers off.
     before: Vec<String>,
     /// After they came: as it was.
@@ -119,7 +119,9 @@ impl Stage {
         (user, superuser): (&str, bool),
         touched: impl IntoIterator<Item = String>,
     ) -> Self {
+        let tables: Vec<String> = shapes.iter().map(Shape::quoted).collect();
         let mut stage = Self {
+            empty: format!("truncate {} cascade;", tables.join(", ")),
             touched: touched.into_iter().collect(),
             ..Self::default()
         };
@@ -135,7 +137,6 @@ impl Stage {
                 to.push(format!("set local role {keeper}"));
                 to.push(sql);
             };
-            as_keeper(&mut stage.empty, format!("truncate {table} cascade"));
             let lifted = shape.forced && !superuser;
             if lifted {
                 as_keeper(
@@ -173,11 +174,7 @@ impl Stage {
              set local client_min_messages = error;",
             PATIENCE.as_millis()
         );
-        for statement in &self.empty {
-            sql.push_str(statement);
-            sql.push(';');
-        }
-        sql.push_str("set local role none;");
+        sql.push_str(&self.empty);
         for setting in &self.touched {
             let setting = quote::literal(setting);
             let touch = format!(
@@ -187,22 +184,6 @@ impl Stage {
         }
         sql.push_str(WORLD);
         sql
-    }
-
-    /// The statements that put the rows in, each with its row's table and number.
-    pub(super) fn inserts(&self, world: &World, shapes: &[Shape]) -> Vec<(usize, usize, String)> {
-        let mut found = Vec::new();
-        for (table, (shape, rows)) in shapes.iter().zip(&world.rows).enumerate() {
-            let places: Vec<usize> = (0..shape.columns.len()).collect();
-            for (number, row) in rows.iter().enumerate() {
-                found.push((
-                    table,
-                    number,
-                    insert(shape, &places, std::slice::from_ref(row)),
-                ));
-            }
-        }
-        found
     }
 
     /// The call that runs `world`.
@@ -215,7 +196,7 @@ impl Stage {
     ) -> String {
         let mut rows = Vec::new();
         let mut keeper = "none";
-        for (table, _, sql) in self.inserts(world, shapes) {
+        for (table, _, sql) in inserts(world, shapes) {
             let needed = self.keepers.get(table).map_or("none", String::as_str);
             if needed == keeper {
                 rows.push(sql);
@@ -270,9 +251,9 @@ fn array(items: impl IntoIterator<Item = String>) -> String {
 
 /// Connections on which worlds run. Dropped, everything is rolled back.
 pub(super) enum Runner {
-    Two(Session, Session),
+    Two(Box<(Session, Session)>),
     One {
-        session: Session,
+        session: Box<Session>,
         before: String,
         after: String,
     },
@@ -292,7 +273,7 @@ impl Runner {
                     Ok::<_, Error>(session)
                 };
                 let (before, after) = tokio::join!(open(before), open(after));
-                Ok(Self::Two(before?, after?))
+                Ok(Self::Two(Box::new((before?, after?))))
             }
             Sides::One {
                 target,
@@ -302,13 +283,17 @@ impl Runner {
                 let session = Session::connect(target, purpose).await?;
                 session.texts_at_once(doing, &opening).await?;
                 let joined = |statements: &[String]| {
-                    statements
-                        .iter()
-                        .map(|s| format!("{s};\n"))
-                        .collect::<String>()
+                    let ended = statements.iter().flat_map(|s| {
+                        [
+                            s.as_str(),
+                            ";
+",
+                        ]
+                    });
+                    ended.collect::<String>()
                 };
                 Ok(Self::One {
-                    session,
+                    session: Box::new(session),
                     before: joined(before),
                     after: joined(after),
                 })
@@ -321,7 +306,8 @@ impl Runner {
         let doing = "compare small worlds";
         let sql = calls.concat();
         let (before, after) = match self {
-            Self::Two(before, after) => {
+            Self::Two(both) => {
+                let (before, after) = &**both;
                 let (before, after) = tokio::join!(
                     before.texts_at_once(doing, &sql),
                     after.texts_at_once(doing, &sql)
