@@ -108,6 +108,8 @@ pub struct Holder {
     pub active: bool,
     /// Write-ahead log that a slot keeps.
     pub kept_bytes: u64,
+    /// `pg_replication_slots.wal_status`: reserved, extended, unreserved, lost; empty where it has none.
+    pub wal_status: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

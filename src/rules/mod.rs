@@ -30,6 +30,7 @@ mod bloated_table;
 mod cache_misses;
 mod caching_candidate;
 mod cast_on_policy_column;
+mod checks_cross_over;
 mod child_bypasses_parent_policies;
 mod column_free_branch;
 mod condition_not_leakproof;
@@ -65,6 +66,7 @@ mod in_subselect_policy;
 mod invalid_index;
 mod io_timing_off;
 mod leakproof_function;
+mod lost_replication_slot;
 mod materialized_view_exposed;
 mod missing_policy_statistics;
 mod multiple_permissive_policies;
@@ -109,6 +111,7 @@ mod security_definer_under_rls;
 mod sensitive_column_granted;
 mod sequential_scans;
 mod setting_without_default;
+mod several_rows_for_one_value;
 mod slow_statement;
 mod stale_statistics;
 mod storage_policy_without_bucket;
@@ -132,6 +135,7 @@ mod vacuum_held_back;
 mod view_bypasses_rls;
 mod view_calls_security_definer;
 mod view_without_security_barrier;
+mod void_column_grant;
 mod volatile_policy_function;
 mod write_check_drops_scope;
 
@@ -173,6 +177,7 @@ pub static ALL: &[&Rule] = &[
     &auth_users_exposed::RULE,
     &exposed_security_definer::RULE,
     &sensitive_column_granted::RULE,
+    &void_column_grant::RULE,
     &default_privileges_to_public::RULE,
     &owner_bypasses_policies::RULE,
     &bypassrls_role::RULE,
@@ -208,6 +213,8 @@ pub static ALL: &[&Rule] = &[
     &unknown_role_in_policy::RULE,
     &true_without_login::RULE,
     &write_check_drops_scope::RULE,
+    &checks_cross_over::RULE,
+    &several_rows_for_one_value::RULE,
     &immutable_session_function::RULE,
     &storage_policy_without_bucket::RULE,
     &half_converted_binding::RULE,
@@ -239,6 +246,7 @@ pub static ALL: &[&Rule] = &[
     &stale_statistics::RULE,
     &dead_rows::RULE,
     &vacuum_held_back::RULE,
+    &lost_replication_slot::RULE,
     &transaction_wraparound::RULE,
     &idle_in_transaction::RULE,
     &connections_near_limit::RULE,

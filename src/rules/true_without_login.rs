@@ -2,13 +2,14 @@ use super::reach::{COMMANDS, list};
 use super::{Category, Facts, PolicyFacts, Sink, rule};
 use crate::model::{Command, Severity};
 use crate::sql::expr::Expr;
-use crate::sql::fold::Session;
+use crate::sql::fold::{Session, fold};
 
 rule! {
     /// ## What it finds
     /// A permissive policy that lets every row through for a session in which nobody has logged in, although it does
     /// not for others: `auth.uid() is null or owner_id = auth.uid()` and what comes to the same, written with NOT,
-    /// COALESCE, a cast, or inside a function. It is found by evaluating the policy with the values that such a session
+    /// COALESCE, a cast, or inside a function; `coalesce(auth.uid(), owner_id) = owner_id` compares the column with
+    /// itself there. It is found by evaluating the policy with the values that such a session
     /// has: no user id, no claims or only the role `anon`, settings that are NULL or empty.
     ///
     /// ## Why it matters
@@ -41,28 +42,42 @@ rule! {
 fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     for policy in facts.in_force().filter(|p| p.policy.permissive) {
         for (clause, qual) in policy.quals() {
-            if let Some(session) = lets_in(facts, policy, &qual.expr) {
-                report(facts, policy, clause, session, sink);
+            if let Some(open) = lets_in(facts, policy, &qual.expr) {
+                report(facts, policy, clause, open, sink);
                 break;
             }
         }
     }
 }
 
-/// The first session without a login for which it is true of every row.
-fn lets_in(facts: &Facts<'_>, policy: &PolicyFacts<'_>, expr: &Expr) -> Option<Session> {
+/// The first session without a login for which it is true of every row, and whether that takes a row without NULL.
+fn lets_in(facts: &Facts<'_>, policy: &PolicyFacts<'_>, expr: &Expr) -> Option<(Session, bool)> {
     if facts.fold(policy, expr, Session::Any).is_true() {
         return None;
     }
     let mut sessions = Session::ANONYMOUS.into_iter();
-    sessions.find(|s| facts.fold(policy, expr, *s).is_true())
+    if let Some(session) = sessions.find(|s| facts.fold(policy, expr, *s).is_true()) {
+        return Some((session, false));
+    }
+    let mut full = policy.table.clone();
+    for column in &mut full.columns {
+        column.not_null = true;
+    }
+    let comes_to = |session: Session| fold(expr, Some(&full), &session, facts);
+    // What asks for nothing but that a column is filled is open to everybody, logged in or not.
+    if comes_to(Session::Any).is_true() {
+        return None;
+    }
+    let mut sessions = Session::ANONYMOUS.into_iter();
+    let session = sessions.find(|s| comes_to(*s).is_true())?;
+    Some((session, true))
 }
 
 fn report(
     facts: &Facts<'_>,
     policy: &PolicyFacts<'_>,
     clause: &str,
-    session: Session,
+    (session, filled): (Session, bool),
     sink: &mut Sink<'_>,
 ) {
     let concerned: Vec<Command> = if clause == "USING" {
@@ -94,11 +109,16 @@ fn report(
     } else {
         format!("{} by {}", list(&commands), list(&anonymous))
     };
+    let rows = if filled {
+        "every row without a NULL in what it compares"
+    } else {
+        "every row"
+    };
     sink.report(
         policy
             .found(
                 severity,
-                format!("{clause} is true for every row {}, without a login: {who}", session.words()),
+                format!("{clause} is true for {rows} {}, without a login: {who}", session.words()),
             )
             .evidence("clause", clause)
             .evidence("commands", commands)

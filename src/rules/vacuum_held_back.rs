@@ -155,6 +155,7 @@ mod tests {
             age_s,
             active,
             kept_bytes: 0,
+            wal_status: String::new(),
         };
         catalog.server.holders = vec![
             holder(HolderKind::PreparedTransaction, "young", 10, 60.0, false),

@@ -11,6 +11,7 @@ mod audit;
 mod audit_excuses;
 mod audit_formats;
 mod audit_fuzz;
+mod audit_gaps;
 mod audit_ground;
 mod audit_health;
 mod audit_hostile;

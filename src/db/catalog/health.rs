@@ -49,6 +49,7 @@ impl Reader<'_> {
                 age_s: get(&row, "age_s")?,
                 active: get(&row, "active")?,
                 kept_bytes: unsigned(&row, "kept_bytes")?,
+                wal_status: get(&row, "wal_status")?,
             });
         }
         self.read_sessions(catalog).await

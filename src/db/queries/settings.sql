@@ -10,7 +10,7 @@ where name = any ('{autovacuum,autovacuum_analyze_scale_factor,autovacuum_analyz
     autovacuum_max_workers,autovacuum_multixact_freeze_max_age,autovacuum_vacuum_scale_factor,
     autovacuum_vacuum_threshold,block_size,checkpoint_timeout,default_statistics_target,effective_cache_size,
     effective_io_concurrency,hash_mem_multiplier,idle_in_transaction_session_timeout,idle_session_timeout,
-    jit,lock_timeout,maintenance_work_mem,max_connections,max_parallel_workers_per_gather,max_wal_size,
+    jit,lock_timeout,maintenance_work_mem,max_connections,max_parallel_workers_per_gather,max_slot_wal_keep_size,max_wal_size,
     max_worker_processes,pg_stat_statements.track,pg_stat_statements.track_planning,plan_cache_mode,random_page_cost,
     reserved_connections,row_security,seq_page_cost,server_version,shared_buffers,shared_preload_libraries,
     statement_timeout,superuser_reserved_connections,track_activity_query_size,track_counts,track_functions,

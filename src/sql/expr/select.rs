@@ -21,6 +21,11 @@ pub struct Select {
     pub inner: Vec<Select>,
     /// Something decides over its rows besides FROM and WHERE: grouping, limits, a set operation.
     pub shaped: bool,
+    /// GROUP BY or HAVING, by which an aggregate may have several rows, or none.
+    pub grouped: bool,
+    /// LIMIT or FETCH FIRST.
+    pub limited: bool,
+    pub ordered: bool,
 }
 
 /// A relation as it is written in FROM.
@@ -68,6 +73,9 @@ impl Builder {
                 || select.limit_count.is_some()
                 || select.limit_offset.is_some()
                 || !select.values_lists.is_empty(),
+            grouped: !select.group_clause.is_empty() || select.having_clause.is_some(),
+            limited: select.limit_count.is_some(),
+            ordered: !select.sort_clause.is_empty(),
             ..Select::default()
         };
         for cte in select.with_clause.iter().flat_map(|w| &w.ctes) {

@@ -19,6 +19,8 @@ impl Fold<'_> {
                 }
                 operate(&compare.operator, left, self.value(&compare.right))
             }
+            // Never distinct from itself, NULL or not.
+            How::Distinct if self.same(&compare.left, &compare.right) => Value::Bool(false),
             How::Distinct => distinct(left, self.value(&compare.right)),
             How::NullIf => null_if(left, self.value(&compare.right)),
             How::Any | How::All => self.quantified(compare, left),
@@ -27,11 +29,46 @@ impl Fold<'_> {
 
     /// `x = x` of a column that is never NULL.
     fn same_column(&self, compare: &Compare) -> bool {
-        match (&compare.left, &compare.right) {
-            (Expr::Column(a), Expr::Column(b)) => {
-                a.row && a == b && self.value(&compare.left) == Value::Present
+        self.same(&compare.left, &compare.right)
+            && (self.value(&compare.left) == Value::Present
+                || self.value(&compare.right) == Value::Present)
+    }
+
+    /// Whether both come to the same column of the row, cast in the same way.
+    fn same(&self, left: &Expr, right: &Expr) -> bool {
+        let (left, right) = (self.reduced(left), self.reduced(right));
+        left.is_some() && left == right
+    }
+
+    /// The column that is left of `coalesce(<NULL>, column)` and its like.
+    fn reduced(&self, expr: &Expr) -> Option<Expr> {
+        match expr {
+            Expr::Column(column) if column.row && self.table.is_some() => Some(expr.clone()),
+            Expr::Cast(inner, to) => {
+                let inner = self.reduced(inner)?;
+                Some(Expr::Cast(Box::new(inner), to.clone()))
             }
-            _ => false,
+            Expr::SubSelect(sub) => self.reduced(sub.scalar()?),
+            Expr::Coalesce(all) => {
+                let mut rest = all.iter().skip_while(|e| self.value(e) == Value::Null);
+                let first = rest.next()?;
+                // What may be NULL leaves the choice open.
+                let settled = rest.next().is_none() || self.value(first).is_present();
+                settled.then(|| self.reduced(first)).flatten()
+            }
+            Expr::Case(None, branches, otherwise) => {
+                for (when, then) in branches {
+                    let condition = self.value(when);
+                    if condition.is_true() {
+                        return self.reduced(then);
+                    }
+                    if condition == Value::Raises || !condition.is_never_true() {
+                        return None;
+                    }
+                }
+                self.reduced(otherwise.as_deref()?)
+            }
+            _ => None,
         }
     }
 

@@ -173,6 +173,11 @@ mod tests {
             "coalesce(owner = auth.uid()::text, true)",
             "public.claim('sub') is null",
             "auth.email() is null",
+            "coalesce(auth.uid(), id) = id",
+            "id = coalesce((select auth.uid()), id)",
+            "id::text = coalesce(nullif(current_setting('app.user', true), ''), id::text)",
+            "id = case when auth.uid() is null then id else auth.uid() end",
+            "coalesce(auth.uid(), owner) is not distinct from owner",
         ] {
             assert_eq!(value(leak, Session::Unset), Value::Bool(true), "{leak}");
         }
@@ -198,6 +203,18 @@ mod tests {
         ] {
             let found = value(closed, Session::Unset);
             assert!(found.is_never_true(), "{closed}: {found:?}");
+        }
+        for open in [
+            "coalesce(auth.uid(), owner) = owner",
+            "coalesce(auth.uid(), owner, id) = id",
+            "coalesce(auth.uid(), id) = owner",
+            "coalesce(current_user, id) = id",
+        ] {
+            let found = value(open, Session::Unset);
+            assert!(
+                !found.is_true() && !found.is_never_true(),
+                "{open}: {found:?}"
+            );
         }
         let open = value("current_user is null or owner = 'x'", Session::Unset);
         assert!(!open.is_true(), "{open:?}");
