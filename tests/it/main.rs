@@ -62,5 +62,7 @@ mod server;
 mod settings_file;
 mod tenants;
 mod throwaway;
+mod verify_bench;
+mod verify_cases;
 mod verifying;
 mod workload_file;

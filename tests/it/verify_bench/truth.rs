@@ -1,0 +1,212 @@
+//! Whether a change differs, found by running statements on a database without it and on one with it.
+//!
+//! Nothing here knows how dbtune decides: the database itself is asked, as each identity, and everything is rolled back.
+
+use super::change::Change;
+use super::ground::{Ground, Identity};
+use super::probes::{Block, blocks, value, whole};
+use crate::server::{self, Db};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+
+const PROBE: &str = include_str!("probe.sql");
+
+/// What is known of a change.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) enum Truth {
+    /// The change cannot be made.
+    Invalid(String),
+    /// Somebody reads or writes other rows; how many statements show it, and one of them.
+    Differs(usize, String),
+    /// Only the reason for which a statement is refused differs.
+    RefusedOtherwise(String),
+    /// Nothing that was tried shows a difference.
+    NoneKnown,
+}
+
+/// Outcomes by identity and statement.
+type Outcomes = BTreeMap<String, String>;
+
+/// The side without a change: asked once for each subject.
+pub(super) struct Before {
+    db: Db,
+    known: Mutex<BTreeMap<String, Outcomes>>,
+}
+
+/// What is asked: a relation of the ground with all that can be done to it, or a read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Table(usize),
+    Read(String),
+    /// Of a relation that the change makes.
+    New(String),
+}
+
+impl Before {
+    pub(super) async fn new(ground: &Ground) -> Self {
+        Self {
+            db: ground.copy().await,
+            known: Mutex::default(),
+        }
+    }
+
+    /// What is known of the side without a change; asked now where it is not.
+    async fn of(&self, ground: &Ground, subject: &Subject) -> Outcomes {
+        let key = format!("{subject:?}");
+        let mut known = self.known.lock().await;
+        if !known.contains_key(&key) {
+            let found = ask(ground, &self.db, std::slice::from_ref(subject)).await;
+            known.insert(key.clone(), found);
+        }
+        known[&key].clone()
+    }
+}
+
+pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> Truth {
+    let about = if change.about.is_empty() {
+        ground.tables.iter().map(|t| t.relation.name.clone()).collect()
+    } else {
+        change.about.clone()
+    };
+    // Before the change is made: what it does to roles shows on both sides.
+    let mut subjects = subjects(ground, &ground.catalog.reached(&about), change);
+    let mut outcomes = Outcomes::new();
+    for subject in &subjects {
+        outcomes.extend(before.of(ground, subject).await);
+    }
+    let after = ground.copy().await;
+    let owner = server::connect(&after.url_as(ground.scheme.owner)).await;
+    let made = owner.batch_execute(&change.sql).await;
+    server::close(owner, &after.name).await;
+    let found = match made {
+        Err(error) => Truth::Invalid(error.as_db_error().map_or(error.to_string(), |e| e.message().to_owned())),
+        Ok(()) => {
+            let client = after.client().await;
+            let catalog = super::catalog::Catalog::read(&client).await;
+            let known: BTreeSet<&String> = ground.catalog.relations.iter().map(|r| &r.name).collect();
+            let new = catalog.relations.iter().filter(|r| !known.contains(&r.name));
+            let new: Vec<Subject> = new.map(|r| Subject::New(r.name.clone())).collect();
+            for subject in &new {
+                outcomes.extend(before.of(ground, subject).await);
+            }
+            subjects.extend(new);
+            // What the change makes may lead to more than what was there did.
+            let more = self::subjects(ground, &catalog.reached(&about), change);
+            for subject in more {
+                if !subjects.contains(&subject) {
+                    outcomes.extend(before.of(ground, &subject).await);
+                    subjects.push(subject);
+                }
+            }
+            server::close(client, &after.name).await;
+            compare(&outcomes, &ask(ground, &after, &subjects).await)
+        }
+    };
+    if let Some(undo) = &change.undo {
+        let client = after.client().await;
+        client.batch_execute(undo).await.unwrap();
+        server::close(client, &after.name).await;
+    }
+    server::remove(&after).await;
+    found
+}
+
+fn subjects(ground: &Ground, reached: &BTreeSet<String>, change: &Change) -> Vec<Subject> {
+    let tables = ground.tables.iter().enumerate();
+    let tables = tables.filter(|(_, t)| reached.contains(super::catalog::bare(&t.relation.name)));
+    let mut found: Vec<Subject> = tables.map(|(at, _)| Subject::Table(at)).collect();
+    let reads = ground.scheme.reads.iter().map(|r| (*r).to_owned());
+    found.extend(reads.chain(change.reads.iter().cloned()).map(Subject::Read));
+    found
+}
+
+/// All outcomes of `subjects` in `db`, for every identity.
+async fn ask(ground: &Ground, db: &Db, subjects: &[Subject]) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for who in &ground.identities {
+        let client = session(db, who).await;
+        for subject in subjects {
+            let blocks = match subject {
+                Subject::Table(at) => blocks(ground, &ground.tables[*at], who),
+                Subject::Read(sql) => vec![value(sql)],
+                Subject::New(name) => vec![whole(name)],
+            };
+            for block in &blocks {
+                sweep(&client, who, block, &mut outcomes).await;
+            }
+        }
+        drop(client);
+    }
+    outcomes
+}
+
+/// A connection of the superuser with the settings of `who`, so that a setting that `who` never made was never made.
+async fn session(db: &Db, who: &Identity) -> Client {
+    let client = db.client().await;
+    client.batch_execute("set statement_timeout = '120s'; set max_parallel_workers_per_gather = 0; set jit = off").await.unwrap();
+    client.batch_execute(PROBE).await.unwrap();
+    for (name, value) in &who.settings {
+        client.query("select set_config($1, $2, false)", &[name, value]).await.unwrap();
+    }
+    client
+}
+
+async fn sweep(client: &Client, who: &Identity, block: &Block, outcomes: &mut Outcomes) {
+    let said: Vec<&str> = block.probes.iter().map(|p| p.said.as_str()).collect();
+    let look: Vec<Option<&str>> = block.probes.iter().map(|p| p.look.as_deref()).collect();
+    let is_read: Vec<bool> = block.probes.iter().map(|p| p.is_read).collect();
+    let asked = client
+        .query_one(
+            "select pg_temp.sweep($1, $2, $3, $4, $5)",
+            &[&who.role, &block.prepare, &said, &look, &is_read],
+        )
+        .await;
+    let state = block.prepare.as_deref().map_or(String::new(), |p| format!(" after {p}"));
+    match asked {
+        Ok(row) => {
+            let came: Vec<Option<String>> = row.get(0);
+            for (probe, came) in block.probes.iter().zip(came) {
+                outcomes.insert(format!("{}: {}{state}", who.name, probe.said), came.unwrap_or_default());
+            }
+        }
+        // The table or the column of a whole block is gone.
+        Err(error) => {
+            let code = error.code().map_or(String::new(), |c| c.code().to_owned());
+            for probe in &block.probes {
+                outcomes.insert(format!("{}: {}{state}", who.name, probe.said), format!("error {code}"));
+            }
+        }
+    }
+}
+
+fn compare(before: &Outcomes, after: &Outcomes) -> Truth {
+    let refused = |outcome: &str| outcome.starts_with("error ");
+    // What is not there and what may not be asked give no row, and neither does what is there and is empty.
+    let nothing = |outcome: &str| refused(outcome) || outcome.starts_with("0 rows") || outcome == "0";
+    let (mut differing, mut first, mut otherwise) = (0, None, None);
+    for (key, before) in before {
+        let Some(after) = after.get(key) else {
+            panic!("not asked after the change: {key}");
+        };
+        if before == after {
+            continue;
+        }
+        let line = format!("{key}: {} -> {}", short(before), short(after));
+        if nothing(before) && nothing(after) {
+            otherwise.get_or_insert(line);
+        } else {
+            differing += 1;
+            first.get_or_insert(line);
+        }
+    }
+    match (first, otherwise) {
+        (Some(first), _) => Truth::Differs(differing, first),
+        (None, Some(otherwise)) => Truth::RefusedOtherwise(otherwise),
+        (None, None) => Truth::NoneKnown,
+    }
+}
+
+fn short(outcome: &str) -> String {
+    outcome.chars().take(60).collect()
+}
