@@ -64,5 +64,7 @@ mod tenants;
 mod throwaway;
 mod verify_bench;
 mod verify_cases;
+mod verify_ground;
+mod verify_rewrites;
 mod verifying;
 mod workload_file;

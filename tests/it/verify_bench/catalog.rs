@@ -27,6 +27,8 @@ pub(super) struct Relation {
     /// As `pg_class` has it; `c` for a partition.
     pub(super) kind: char,
     pub(super) rls: bool,
+    /// A view that asks as its caller.
+    pub(super) asks_as_caller: bool,
     pub(super) columns: Vec<Column>,
     pub(super) key: Vec<String>,
 }
@@ -79,21 +81,30 @@ const OURS: &str = "n.nspname not in ('pg_catalog', 'information_schema', 'pg_to
 
 impl Catalog {
     pub(super) async fn read(client: &Client) -> Self {
-        let of = |table: &str| format!("select o.oid from {table} o join pg_namespace n on n.oid = o.NSP where {OURS}");
+        let of = |table: &str| {
+            format!("select o.oid from {table} o join pg_namespace n on n.oid = o.NSP where {OURS}")
+        };
         let classes = of("pg_class").replace("NSP", "relnamespace");
         let functions = of("pg_proc").replace("NSP", "pronamespace");
-        let rows = async |sql: &str| client.query(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let rows = async |sql: &str| {
+            client
+                .query(sql, &[])
+                .await
+                .unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+        };
         let mut relations = Vec::new();
         for row in rows(&format!(
             "select c.oid::regclass::text, case when c.relispartition then 'c' else c.relkind::text end, c.relrowsecurity,
                     coalesce((select array_agg(a.attname::text order by a.attnum) from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey)
-                      where i.indrelid = c.oid and i.indisprimary), '{{}}')
+                      where i.indrelid = c.oid and i.indisprimary), '{{}}'),
+                    coalesce(c.reloptions::text ~ 'security_invoker(=(true|on))?[,}}]', false)
              from pg_class c where c.oid in ({classes}) and c.relkind in ('r', 'p', 'v', 'm') and c.relname <> '_sqlx_migrations' order by 1"
         )).await {
             relations.push(Relation {
                 name: row.get(0),
                 kind: row.get::<_, String>(1).chars().next().unwrap(),
                 rls: row.get(2),
+                asks_as_caller: row.get(4),
                 columns: Vec::new(),
                 key: row.get(3),
             });
@@ -168,7 +179,14 @@ impl Catalog {
              order by 1, 2",
             functions_again = of("pg_proc").replace("NSP", "pronamespace")
         )).await.iter().map(|row| (row.get(0), row.get(1))).collect();
-        Self { relations, policies, functions, triggers, grants, texts }
+        Self {
+            relations,
+            policies,
+            functions,
+            triggers,
+            grants,
+            texts,
+        }
     }
 
     /// Columns of a table named with or without its schema.
@@ -182,8 +200,17 @@ impl Catalog {
 
     /// Other tables with two columns, or a key, of the same names as those of `table`.
     pub(super) fn tables_like(&self, table: &str) -> Vec<String> {
-        let this: BTreeSet<&str> = self.columns(table).iter().map(|c| c.name.as_str()).collect();
-        let shared = |r: &Relation| r.columns.iter().filter(|c| this.contains(c.name.as_str())).count();
+        let this: BTreeSet<&str> = self
+            .columns(table)
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        let shared = |r: &Relation| {
+            r.columns
+                .iter()
+                .filter(|c| this.contains(c.name.as_str()))
+                .count()
+        };
         let mut found: Vec<_> = self
             .relations
             .iter()
@@ -200,7 +227,13 @@ impl Catalog {
             .texts
             .iter()
             .enumerate()
-            .map(|(i, (_, text))| (i, text.split(|c: char| !c.is_alphanumeric() && c != '_').collect()))
+            .map(|(i, (_, text))| {
+                (
+                    i,
+                    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+                        .collect(),
+                )
+            })
             .collect();
         loop {
             let before = reached.len();

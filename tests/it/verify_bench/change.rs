@@ -26,7 +26,11 @@ pub(super) struct Change {
 
 impl Change {
     pub(super) fn new(kind: &'static str, about: &str, sql: String) -> Self {
-        let meant = if kind.starts_with("equal") { Meant::Equal } else { Meant::Mutation };
+        let meant = if kind.starts_with("equal") {
+            Meant::Equal
+        } else {
+            Meant::Mutation
+        };
         Self {
             kind,
             sql,

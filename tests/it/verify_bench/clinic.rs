@@ -46,7 +46,10 @@ pub(super) fn policies(folder: &str) -> Vec<(String, String)> {
         .collect();
     files.sort();
     let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+    files
+        .iter()
+        .map(|path| (name(path), std::fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 /// Under naive policies, or under the tuned ones.
@@ -58,10 +61,16 @@ pub(super) async fn ground(tuned: bool) -> Ground {
         scale: 0.01,
         ..Options::default()
     };
-    run(&session, &clinic_spec(), options, &mut |_, _, _| {}).await.unwrap();
+    run(&session, &clinic_spec(), options, &mut |_, _, _| {})
+        .await
+        .unwrap();
     drop(session);
     let owner = server::connect(&db.url_as(OWNER)).await;
-    for folder in if tuned { &["naive", "tuned"][..] } else { &["naive"][..] } {
+    for folder in if tuned {
+        &["naive", "tuned"][..]
+    } else {
+        &["naive"][..]
+    } {
         for (_, sql) in policies(folder) {
             owner.batch_execute(&sql).await.unwrap();
         }
@@ -74,7 +83,11 @@ pub(super) async fn ground(tuned: bool) -> Ground {
 const NOBODY: &str = "00000000-0000-4000-8000-00000000dead";
 
 async fn one(client: &Client, sql: &str) -> String {
-    client.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).get(0)
+    client
+        .query_one(sql, &[])
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+        .get(0)
 }
 
 /// A user with one role only, or with none of the named ones.
@@ -94,12 +107,33 @@ async fn identities(client: &Client) -> Vec<Identity> {
     let manager = one(client, &with_role("manager", "desc")).await;
     let pharmacist = one(client, &with_role("pharmacist", "asc")).await;
     let front = one(client, &with_role("front_desk", "asc")).await;
-    let admin = one(client, "select user_id::text from user_roles where role = 'admin' order by 1 limit 1").await;
+    let admin = one(
+        client,
+        "select user_id::text from user_roles where role = 'admin' order by 1 limit 1",
+    )
+    .await;
     let author = one(client, "select author_id::text from handouts where not is_published and deleted_at is null order by 1 limit 1").await;
-    let kiosk = one(client, "select kiosk_id::text from checkin_sessions group by 1 order by count(*) desc, 1 limit 1").await;
-    let here = one(client, &format!("select min(location_id::text) from user_locations where user_id = '{manager}'")).await;
-    let claims = |sub: &str, role: &str, app: &str| format!("{{\"sub\": \"{sub}\", \"role\": \"{role}\", \"app_role\": \"{app}\"}}");
-    let signed = |name, sub: &String, app: &str| (name, "authenticated", Some(sub.clone()), Some(claims(sub, "authenticated", app)));
+    let kiosk = one(
+        client,
+        "select kiosk_id::text from checkin_sessions group by 1 order by count(*) desc, 1 limit 1",
+    )
+    .await;
+    let here = one(
+        client,
+        &format!("select min(location_id::text) from user_locations where user_id = '{manager}'"),
+    )
+    .await;
+    let claims = |sub: &str, role: &str, app: &str| {
+        format!("{{\"sub\": \"{sub}\", \"role\": \"{role}\", \"app_role\": \"{app}\"}}")
+    };
+    let signed = |name, sub: &String, app: &str| {
+        (
+            name,
+            "authenticated",
+            Some(sub.clone()),
+            Some(claims(sub, "authenticated", app)),
+        )
+    };
     let list = vec![
         signed("nurse of small clinics", &nurse, "nurse"),
         signed("nurse of the biggest clinic", &nurse_big, "nurse"),
@@ -109,41 +143,115 @@ async fn identities(client: &Client) -> Vec<Identity> {
         signed("admin", &admin, "admin"),
         signed("author", &author, "zzz"),
         signed("stranger", &NOBODY.to_owned(), "nurse"),
-        ("manager at a clinic", "authenticated", Some(manager.clone()), Some(claims(&manager, "authenticated", "manager"))),
-        ("nurse with another role claim", "authenticated", Some(nurse.clone()), Some(claims(&nurse, "anon", "aaa"))),
+        (
+            "manager at a clinic",
+            "authenticated",
+            Some(manager.clone()),
+            Some(claims(&manager, "authenticated", "manager")),
+        ),
+        (
+            "nurse with another role claim",
+            "authenticated",
+            Some(nurse.clone()),
+            Some(claims(&nurse, "anon", "aaa")),
+        ),
         ("signed in without claims", "authenticated", None, None),
-        ("signed in with empty claims", "authenticated", None, Some(String::new())),
-        ("signed in with no claim", "authenticated", None, Some("{}".to_owned())),
+        (
+            "signed in with empty claims",
+            "authenticated",
+            None,
+            Some(String::new()),
+        ),
+        (
+            "signed in with no claim",
+            "authenticated",
+            None,
+            Some("{}".to_owned()),
+        ),
         ("anonymous", "anon", None, None),
-        ("anonymous with no claim", "anon", None, Some("{\"role\": \"anon\"}".to_owned())),
-        ("anonymous with a manager's id", "anon", Some(manager.clone()), Some(claims(&manager, "anon", "manager"))),
-        ("anonymous with an admin's claims", "anon", Some(admin.clone()), Some(claims(&admin, "authenticated", "admin"))),
-        ("kiosk", "anon", None, Some(format!("{{\"role\": \"anon\", \"kiosk_id\": \"{kiosk}\"}}"))),
-        ("service", "service_role", None, Some("{\"role\": \"service_role\"}".to_owned())),
+        (
+            "anonymous with no claim",
+            "anon",
+            None,
+            Some("{\"role\": \"anon\"}".to_owned()),
+        ),
+        (
+            "anonymous with a manager's id",
+            "anon",
+            Some(manager.clone()),
+            Some(claims(&manager, "anon", "manager")),
+        ),
+        (
+            "anonymous with an admin's claims",
+            "anon",
+            Some(admin.clone()),
+            Some(claims(&admin, "authenticated", "admin")),
+        ),
+        (
+            "kiosk",
+            "anon",
+            None,
+            Some(format!("{{\"role\": \"anon\", \"kiosk_id\": \"{kiosk}\"}}")),
+        ),
+        (
+            "service",
+            "service_role",
+            None,
+            Some("{\"role\": \"service_role\"}".to_owned()),
+        ),
         ("owner", OWNER, None, None),
     ];
     let mut found = Vec::new();
     for (name, role, user, claims) in list {
-        let mut settings: Vec<_> = claims.into_iter().map(|c| ("request.jwt.claims", c)).collect();
+        let mut settings: Vec<_> = claims
+            .into_iter()
+            .map(|c| ("request.jwt.claims", c))
+            .collect();
         if name == "manager at a clinic" {
             settings.push(("app.location_id", here.clone()));
         }
         let values = values(client, user.as_ref(), &kiosk).await;
-        found.push(Identity { name, role, settings, values });
+        found.push(Identity {
+            name,
+            role,
+            settings,
+            values,
+        });
     }
     found
 }
 
-async fn values(client: &Client, user: Option<&String>, kiosk: &str) -> BTreeMap<&'static str, Vec<String>> {
+async fn values(
+    client: &Client,
+    user: Option<&String>,
+    kiosk: &str,
+) -> BTreeMap<&'static str, Vec<String>> {
     let me = user.map_or(NOBODY, String::as_str);
-    let list = async |sql: String| -> Vec<String> { client.query(&sql, &[]).await.unwrap().iter().map(|r| r.get(0)).collect() };
-    let own = list(format!("select location_id::text from user_locations where user_id = '{me}' order by 1 limit 1")).await;
+    let list = async |sql: String| -> Vec<String> {
+        client
+            .query(&sql, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|r| r.get(0))
+            .collect()
+    };
+    let own = list(format!(
+        "select location_id::text from user_locations where user_id = '{me}' order by 1 limit 1"
+    ))
+    .await;
     let foreign = list(format!(
         "select id::text from locations where id not in (select location_id from user_locations where user_id = '{me}') order by 1 limit 1"
     ))
     .await;
-    let other = list(format!("select id::text from users where id <> '{me}' order by 1 limit 1")).await;
-    let elsewhere = list(format!("select id::text from checkin_kiosks where id <> '{kiosk}' order by 1 limit 1")).await;
+    let other = list(format!(
+        "select id::text from users where id <> '{me}' order by 1 limit 1"
+    ))
+    .await;
+    let elsewhere = list(format!(
+        "select id::text from checkin_kiosks where id <> '{kiosk}' order by 1 limit 1"
+    ))
+    .await;
     BTreeMap::from([
         ("user", [vec![me.to_owned()], other].concat()),
         ("location", [own, foreign, vec![NOBODY.to_owned()]].concat()),

@@ -12,12 +12,21 @@ static SCHEME: Scheme = Scheme {
     name: "crm",
     owner: "crm_owner",
     workload: include_str!("crm.yaml"),
-    roles: &["crm_agent", "crm_guest", "crm_auditor", "crm_tenant_1", "crm_support"],
+    roles: &[
+        "crm_agent",
+        "crm_guest",
+        "crm_auditor",
+        "crm_tenant_1",
+        "crm_support",
+    ],
     domain,
     extra: &[
         ("crm.deals.amount", &["500", "1000", "1500"]),
         ("crm.feedback.rating", &["0", "5", "7", "11"]),
-        ("crm.preferences.tenant", &["crm_tenant_1", "crm_tenant_2", "defaults"]),
+        (
+            "crm.preferences.tenant",
+            &["crm_tenant_1", "crm_tenant_2", "defaults"],
+        ),
         ("crm.preferences.key", &["plan", "size", "color"]),
         ("crm.events.kind", &["login", "view"]),
         ("crm.events.at", &["2024-06-01", "2025-06-01"]),
@@ -35,7 +44,8 @@ static SCHEME: Scheme = Scheme {
 
 fn domain(_relation: &str, column: &Column) -> Option<&'static str> {
     match column.name.as_str() {
-        "owner_id" | "user_id" | "author_id" | "opened_by" | "invited_by" | "actor_id" | "manager_id" => Some("user"),
+        "owner_id" | "user_id" | "author_id" | "opened_by" | "invited_by" | "actor_id"
+        | "manager_id" => Some("user"),
         "org_id" => Some("org"),
         "document_id" => Some("document"),
         _ => None,
@@ -55,7 +65,10 @@ pub(super) async fn ground() -> Ground {
 
 async fn identities(client: &Client) -> Vec<Identity> {
     let who = |name, role, user: Option<i32>, groups: Option<&str>| {
-        let mut settings: Vec<(&'static str, String)> = user.iter().map(|u| ("app.user_id", u.to_string())).collect();
+        let mut settings: Vec<(&'static str, String)> = user
+            .iter()
+            .map(|u| ("app.user_id", u.to_string()))
+            .collect();
         settings.extend(groups.map(|g| ("app.groups", g.to_owned())));
         (name, role, user, settings)
     };
@@ -80,18 +93,39 @@ async fn identities(client: &Client) -> Vec<Identity> {
         who("support", "crm_support", None, None),
         who("owner of the schema", "crm_owner", None, None),
     ];
-    let empty = [("app.user_id", String::new()), ("app.groups", String::new())];
-    list.push(("agent with empty settings", "crm_agent", None, empty.to_vec()));
+    let empty = [
+        ("app.user_id", String::new()),
+        ("app.groups", String::new()),
+    ];
+    list.push((
+        "agent with empty settings",
+        "crm_agent",
+        None,
+        empty.to_vec(),
+    ));
     let mut found = Vec::new();
     for (name, role, user, settings) in list {
         let values = values(client, user.unwrap_or(99_999)).await;
-        found.push(Identity { name, role, settings, values });
+        found.push(Identity {
+            name,
+            role,
+            settings,
+            values,
+        });
     }
     found
 }
 
 async fn values(client: &Client, me: i32) -> BTreeMap<&'static str, Vec<String>> {
-    let list = async |sql: &str| -> Vec<String> { client.query(sql, &[&me]).await.unwrap().iter().map(|r| r.get(0)).collect() };
+    let list = async |sql: &str| -> Vec<String> {
+        client
+            .query(sql, &[&me])
+            .await
+            .unwrap()
+            .iter()
+            .map(|r| r.get(0))
+            .collect()
+    };
     let orgs = "select org_id::text from crm.memberships where user_id = $1 order by org_id";
     let others = "select id::text from crm.orgs where id not in (select org_id from crm.memberships where user_id = $1) order by id desc limit 1";
     let documents = "select id::text from crm.documents where owner_id = $1 order by id limit 1";
@@ -100,8 +134,14 @@ async fn values(client: &Client, me: i32) -> BTreeMap<&'static str, Vec<String>>
     let other = if me == 3 { "4" } else { "3" };
     BTreeMap::from([
         ("user", vec![me.to_string(), other.to_owned()]),
-        ("org", [list(orgs).await, list(others).await, unknown()].concat()),
-        ("document", [list(documents).await, list(elsewhere).await].concat()),
+        (
+            "org",
+            [list(orgs).await, list(others).await, unknown()].concat(),
+        ),
+        (
+            "document",
+            [list(documents).await, list(elsewhere).await].concat(),
+        ),
         ("group", vec!["1".to_owned(), "11".to_owned()]),
     ])
 }
@@ -109,10 +149,19 @@ async fn values(client: &Client, me: i32) -> BTreeMap<&'static str, Vec<String>>
 /// Roles that become members of another: the server's own state, so each says how it is taken back.
 pub(super) fn memberships() -> Vec<super::change::Change> {
     let make = |role: &&str| {
-        let mut change = super::change::Change::new("role membership", "", format!("grant crm_support to {role};"));
+        let mut change = super::change::Change::new(
+            "role membership",
+            "",
+            format!("grant crm_support to {role};"),
+        );
         change.about.clear();
         change.undo = Some(format!("revoke crm_support from {role};"));
         change
     };
-    SCHEME.roles.iter().filter(|r| **r != "crm_support").map(make).collect()
+    SCHEME
+        .roles
+        .iter()
+        .filter(|r| **r != "crm_support")
+        .map(make)
+        .collect()
 }

@@ -51,7 +51,8 @@ const SWAPPED: [(&str, &[&str]); 12] = [
 const COMPARING: [&str; 8] = ["=", "<>", "<", "<=", ">", ">=", "&&", "~~"];
 /// Where an operand of AND or OR ends.
 const BOUNDS: [&str; 15] = [
-    "and", "or", "where", "on", "having", "when", "then", "else", "select", "return", "if", "order", "limit", "group", "end",
+    "and", "or", "where", "on", "having", "when", "then", "else", "select", "return", "if",
+    "order", "limit", "group", "end",
 ];
 
 impl<'a> Expression<'a> {
@@ -76,7 +77,10 @@ impl<'a> Expression<'a> {
     fn with(&self, from: usize, to: usize, new: &str) -> String {
         let start = self.tokens[from].start;
         let end = self.tokens[to - 1].end;
-        let (before, after) = (self.text.get(..start).unwrap(), self.text.get(end..).unwrap());
+        let (before, after) = (
+            self.text.get(..start).unwrap(),
+            self.text.get(end..).unwrap(),
+        );
         format!("{before}{new}{after}")
     }
 
@@ -93,7 +97,10 @@ impl<'a> Expression<'a> {
             let token = &self.tokens[i];
             let text = self.at(token);
             token.depth < depth
-                || (token.depth == depth && (text == ";" || text == "," || BOUNDS.iter().any(|b| text.eq_ignore_ascii_case(b))))
+                || (token.depth == depth
+                    && (text == ";"
+                        || text == ","
+                        || BOUNDS.iter().any(|b| text.eq_ignore_ascii_case(b))))
         };
         let left = (0..index).rev().find(|i| ends(*i)).map_or(0, |i| i + 1);
         let right = (index + 1..self.tokens.len())
@@ -106,10 +113,15 @@ impl<'a> Expression<'a> {
     fn comparisons(&self) -> Vec<(usize, usize, usize)> {
         let mut found = Vec::new();
         for (index, token) in self.tokens.iter().enumerate() {
-            if token.kind != Kind::Operator || !COMPARING.contains(&self.at(token)) || token.depth == 0 {
+            if token.kind != Kind::Operator
+                || !COMPARING.contains(&self.at(token))
+                || token.depth == 0
+            {
                 continue;
             }
-            let open = (0..index).rev().find(|i| self.tokens[*i].depth < token.depth);
+            let open = (0..index)
+                .rev()
+                .find(|i| self.tokens[*i].depth < token.depth);
             let close = (index..self.tokens.len()).find(|i| self.tokens[*i].depth < token.depth);
             let (Some(open), Some(close)) = (open, close) else {
                 continue;
@@ -117,10 +129,16 @@ impl<'a> Expression<'a> {
             let alone = (open + 1..close).all(|i| {
                 i == index
                     || self.tokens[i].depth > token.depth
-                    || !(BOUNDS.iter().chain(&["any", "all", "from"]).any(|b| self.is(i, b)) || COMPARING.contains(&self.at(&self.tokens[i])))
+                    || !(BOUNDS
+                        .iter()
+                        .chain(&["any", "all", "from"])
+                        .any(|b| self.is(i, b))
+                        || COMPARING.contains(&self.at(&self.tokens[i])))
             });
             // An argument list or a sub-select is no operand.
-            let called = open > 0 && self.tokens[open - 1].kind == Kind::Word && !BOUNDS.iter().chain(&["not"]).any(|b| self.is(open - 1, b));
+            let called = open > 0
+                && self.tokens[open - 1].kind == Kind::Word
+                && !BOUNDS.iter().chain(&["not"]).any(|b| self.is(open - 1, b));
             if alone && !called {
                 found.push((open, index, close + 1));
             }
@@ -136,23 +154,43 @@ impl<'a> Expression<'a> {
             ("equal: or false", format!("({e}) or false")),
             ("equal: twice negated", format!("not (not ({e}))")),
             ("equal: null is false", format!("coalesce(({e}), false)")),
-            ("equal: case", format!("case when ({e}) then true else false end")),
+            (
+                "equal: case",
+                format!("case when ({e}) then true else false end"),
+            ),
             ("equal: twice", format!("({e}) and ({e})")),
             ("equal: absorbed", format!("({e}) or (({e}) and 1 = 1)")),
         ];
         for (open, operator, close) in self.comparisons() {
             let sign = self.at(&self.tokens[operator]);
             if matches!(sign, "=" | "<>" | "&&") {
-                let (left, right) = (self.piece(open + 1, operator), self.piece(operator + 1, close - 1));
+                let (left, right) = (
+                    self.piece(open + 1, operator),
+                    self.piece(operator + 1, close - 1),
+                );
                 if !right.trim_start().to_lowercase().starts_with("any") {
-                    found.push(("equal: commuted", self.with(open, close, &format!("({right} {sign} {left})"))));
+                    found.push((
+                        "equal: commuted",
+                        self.with(open, close, &format!("({right} {sign} {left})")),
+                    ));
                 }
             }
         }
         for index in 0..self.tokens.len() {
             // schema.function() with no argument, not yet in a sub-select of its own.
-            if self.is(index + 1, ".") && self.is(index + 3, "(") && self.is(index + 4, ")") && !(index > 0 && self.is(index - 1, "select")) {
-                found.push(("equal: wrapped", self.with(index, index + 5, &format!("( select {})", self.piece(index, index + 5)))));
+            if self.is(index + 1, ".")
+                && self.is(index + 3, "(")
+                && self.is(index + 4, ")")
+                && !(index > 0 && self.is(index - 1, "select"))
+            {
+                found.push((
+                    "equal: wrapped",
+                    self.with(
+                        index,
+                        index + 5,
+                        &format!("( select {})", self.piece(index, index + 5)),
+                    ),
+                ));
             }
         }
         found
@@ -172,14 +210,27 @@ impl<'a> Expression<'a> {
                 }
                 Kind::Word => self.connective(index, text, &mut found),
                 Kind::Text => {
-                    for constant in constants.iter().filter(|c| format!("'{c}'") != text).take(3) {
-                        found.push(("constant", self.with(index, index + 1, &format!("'{constant}'"))));
+                    for constant in constants
+                        .iter()
+                        .filter(|c| format!("'{c}'") != text)
+                        .take(3)
+                    {
+                        found.push((
+                            "constant",
+                            self.with(index, index + 1, &format!("'{constant}'")),
+                        ));
                     }
                 }
                 Kind::Number => {
                     if let Ok(number) = text.parse::<i64>() {
-                        found.push(("constant", self.with(index, index + 1, &(number + 1).to_string())));
-                        found.push(("constant", self.with(index, index + 1, &(number * 10).to_string())));
+                        found.push((
+                            "constant",
+                            self.with(index, index + 1, &(number + 1).to_string()),
+                        ));
+                        found.push((
+                            "constant",
+                            self.with(index, index + 1, &(number * 10).to_string()),
+                        ));
                     }
                 }
                 Kind::Open | Kind::Close | Kind::Other => {}
@@ -188,10 +239,19 @@ impl<'a> Expression<'a> {
         for (open, operator, close) in self.comparisons() {
             let whole = self.piece(open, close);
             let left = self.piece(open + 1, operator);
-            found.push(("null handling", self.with(open, close, &format!("coalesce({whole}, true)"))));
-            found.push(("null handling", self.with(open, close, &format!("({whole} or {left} is null)"))));
+            found.push((
+                "null handling",
+                self.with(open, close, &format!("coalesce({whole}, true)")),
+            ));
+            found.push((
+                "null handling",
+                self.with(open, close, &format!("({whole} or {left} is null)")),
+            ));
             found.push(("negated", self.with(open, close, &format!("(not {whole})"))));
-            found.push(("null handling", self.with(open, close, &format!("({whole} is not false)"))));
+            found.push((
+                "null handling",
+                self.with(open, close, &format!("({whole} is not false)")),
+            ));
         }
         found
     }
@@ -211,7 +271,12 @@ impl<'a> Expression<'a> {
             "true" => found.push(("constant", self.with(index, index + 1, "false"))),
             "false" => found.push(("constant", self.with(index, index + 1, "true"))),
             "not" if self.is(index + 1, "null") => {}
-            "not" if self.tokens.get(index + 1).is_some_and(|t| t.depth == self.tokens[index].depth) => {
+            "not"
+                if self
+                    .tokens
+                    .get(index + 1)
+                    .is_some_and(|t| t.depth == self.tokens[index].depth) =>
+            {
                 found.push(("negated", self.with(index, index + 1, "")));
             }
             "null" if index > 0 && self.is(index - 1, "is") => {
@@ -229,11 +294,15 @@ impl<'a> Expression<'a> {
     pub(super) fn renamed(&self, catalog: &Catalog, table: &str) -> Vec<Mutant> {
         let mut found = Vec::new();
         for index in 0..self.tokens.len() {
-            if self.tokens[index].kind != Kind::Word || self.is(index + 1, "(") || self.is(index + 1, ".") {
+            if self.tokens[index].kind != Kind::Word
+                || self.is(index + 1, "(")
+                || self.is(index + 1, ".")
+            {
                 continue;
             }
             let word = self.at(&self.tokens[index]);
-            let qualifier = (index > 1 && self.is(index - 1, ".")).then(|| self.at(&self.tokens[index - 2]));
+            let qualifier =
+                (index > 1 && self.is(index - 1, ".")).then(|| self.at(&self.tokens[index - 2]));
             let of = match qualifier {
                 Some(alias) => self.table_of(catalog, alias).unwrap_or(table.to_owned()),
                 None => table.to_owned(),
@@ -244,9 +313,15 @@ impl<'a> Expression<'a> {
                     found.push(("column", self.with(index, index + 1, &other.name)));
                 }
             }
-            if index > 0 && self.is(index - 1, "from") || index > 2 && self.is(index - 3, "from") && self.is(index - 1, ".") {
+            if index > 0 && self.is(index - 1, "from")
+                || index > 2 && self.is(index - 3, "from") && self.is(index - 1, ".")
+            {
                 for other in catalog.tables_like(word) {
-                    let from = if self.is(index - 1, ".") { index - 2 } else { index };
+                    let from = if self.is(index - 1, ".") {
+                        index - 2
+                    } else {
+                        index
+                    };
                     found.push(("table in a sub-select", self.with(from, index + 1, &other)));
                 }
             }
@@ -258,7 +333,8 @@ impl<'a> Expression<'a> {
     fn table_of(&self, catalog: &Catalog, alias: &str) -> Option<String> {
         (1..self.tokens.len()).find_map(|i| {
             let named = self.at(&self.tokens[i - 1]);
-            (self.is(i, alias) && !self.is(i - 1, ".") && !catalog.columns(named).is_empty()).then(|| named.to_owned())
+            (self.is(i, alias) && !self.is(i - 1, ".") && !catalog.columns(named).is_empty())
+                .then(|| named.to_owned())
         })
     }
 }
@@ -270,7 +346,11 @@ fn alike(other: &Column, this: &Column) -> bool {
 fn tokens(text: &str) -> Vec<Token> {
     let bytes = text.as_bytes();
     let (mut at, mut depth, mut found) = (0, 0_usize, Vec::new());
-    let run = |from: usize, more: &dyn Fn(u8) -> bool| (from..bytes.len()).find(|i| !more(bytes[*i])).unwrap_or(bytes.len());
+    let run = |from: usize, more: &dyn Fn(u8) -> bool| {
+        (from..bytes.len())
+            .find(|i| !more(bytes[*i]))
+            .unwrap_or(bytes.len())
+    };
     while at < bytes.len() {
         let byte = bytes[at];
         let (end, kind) = match byte {
@@ -280,23 +360,37 @@ fn tokens(text: &str) -> Vec<Token> {
             }
             b'\'' => {
                 let mut end = at + 1;
-                while end < bytes.len() && (bytes[end] != b'\'' || bytes.get(end + 1) == Some(&b'\'')) {
+                while end < bytes.len()
+                    && (bytes[end] != b'\'' || bytes.get(end + 1) == Some(&b'\''))
+                {
                     end += if bytes[end] == b'\'' { 2 } else { 1 };
                 }
                 (end + 1, Kind::Text)
             }
             b'(' => (at + 1, Kind::Open),
             b')' => (at + 1, Kind::Close),
-            b if b.is_ascii_digit() => (run(at, &|b| b.is_ascii_digit() || b == b'.'), Kind::Number),
-            b if b.is_ascii_alphabetic() || b == b'_' => (run(at, &|b| b.is_ascii_alphanumeric() || b == b'_'), Kind::Word),
-            b if b"=<>&@~!|+-*/".contains(&b) => (run(at, &|b| b"=<>&@~!|+-*/".contains(&b)), Kind::Operator),
+            b if b.is_ascii_digit() => {
+                (run(at, &|b| b.is_ascii_digit() || b == b'.'), Kind::Number)
+            }
+            b if b.is_ascii_alphabetic() || b == b'_' => (
+                run(at, &|b| b.is_ascii_alphanumeric() || b == b'_'),
+                Kind::Word,
+            ),
+            b if b"=<>&@~!|+-*/".contains(&b) => {
+                (run(at, &|b| b"=<>&@~!|+-*/".contains(&b)), Kind::Operator)
+            }
             b':' => (run(at, &|b| b == b':'), Kind::Other),
             _ => (at + 1, Kind::Other),
         };
         if kind == Kind::Close {
             depth = depth.saturating_sub(1);
         }
-        found.push(Token { start: at, end, kind, depth });
+        found.push(Token {
+            start: at,
+            end,
+            kind,
+            depth,
+        });
         if kind == Kind::Open {
             depth += 1;
         }

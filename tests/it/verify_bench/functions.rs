@@ -15,12 +15,22 @@ pub(super) fn mutations(catalog: &Catalog, scheme: &Scheme) -> Vec<Change> {
         let mut bodies = parsed.mutants(&constants);
         bodies.extend(parsed.renamed(catalog, ""));
         for (_, body) in bodies {
-            let kind = if function.is_trigger { "trigger function body" } else { "function body" };
+            let kind = if function.is_trigger {
+                "trigger function body"
+            } else {
+                "function body"
+            };
             found.push(change(kind, function.with_body(&body)));
         }
         if function.is_trigger {
-            found.push(change("trigger function body", function.with_body(" begin return new; end ")));
-            found.push(change("trigger function body", function.with_body(" begin return null; end ")));
+            found.push(change(
+                "trigger function body",
+                function.with_body(" begin return new; end "),
+            ));
+            found.push(change(
+                "trigger function body",
+                function.with_body(" begin return null; end "),
+            ));
             continue;
         }
         found.extend(attributes(function, scheme));
@@ -30,9 +40,23 @@ pub(super) fn mutations(catalog: &Catalog, scheme: &Scheme) -> Vec<Change> {
 
 fn attributes(function: &Function, scheme: &Scheme) -> Vec<Change> {
     let Function { signature, .. } = function;
-    let alter = |kind, what: &str| Change::new(kind, bare(&function.name), format!("alter function {signature} {what};"));
-    let security = if function.is_definer { "security invoker" } else { "security definer" };
-    let mut found = vec![alter("security definer", security), alter("volatility", "volatile"), alter("volatility", "immutable")];
+    let alter = |kind, what: &str| {
+        Change::new(
+            kind,
+            bare(&function.name),
+            format!("alter function {signature} {what};"),
+        )
+    };
+    let security = if function.is_definer {
+        "security invoker"
+    } else {
+        "security definer"
+    };
+    let mut found = vec![
+        alter("security definer", security),
+        alter("volatility", "volatile"),
+        alter("volatility", "immutable"),
+    ];
     if function.arguments > 0 {
         found.push(alter("STRICT", "strict"));
         found.push(alter("STRICT", "called on null input"));
@@ -40,9 +64,18 @@ fn attributes(function: &Function, scheme: &Scheme) -> Vec<Change> {
     if function.has_path {
         found.push(alter("search_path", "reset search_path"));
     }
-    found.push(alter("search_path", "set search_path = pg_temp, pg_catalog"));
+    found.push(alter(
+        "search_path",
+        "set search_path = pg_temp, pg_catalog",
+    ));
     for role in scheme.roles.iter().chain(&["public"]) {
-        let execute = |verb: &str, to: &str| Change::new("EXECUTE", bare(&function.name), format!("{verb} execute on function {signature} {to} {role};"));
+        let execute = |verb: &str, to: &str| {
+            Change::new(
+                "EXECUTE",
+                bare(&function.name),
+                format!("{verb} execute on function {signature} {to} {role};"),
+            )
+        };
         found.push(execute("revoke", "from"));
         found.push(execute("grant", "to"));
     }
@@ -53,7 +86,10 @@ impl Function {
     /// The same function with another body.
     pub(super) fn with_body(&self, body: &str) -> String {
         let at = self.definition.find(&self.body).unwrap();
-        let (head, tail) = (self.definition.get(..at).unwrap(), self.definition.get(at + self.body.len()..).unwrap());
+        let (head, tail) = (
+            self.definition.get(..at).unwrap(),
+            self.definition.get(at + self.body.len()..).unwrap(),
+        );
         format!("{head}{body}{tail};")
     }
 }
@@ -62,11 +98,28 @@ pub(super) fn equivalents(catalog: &Catalog) -> Vec<Change> {
     let mut found = Vec::new();
     for function in &catalog.functions {
         let change = |kind, sql| Change::new(kind, bare(&function.name), sql);
-        found.push(change("equal: function made anew", function.with_body(&function.body)));
-        found.push(change("equal: function with a comment", function.with_body(&format!("{}\n-- said again\n", function.body))));
-        if function.body.trim_start().to_lowercase().starts_with("select exists (") {
-            let counted = function.body.replacen("select exists (", "select 0 < (", 1).replacen("select 1 from", "select count(*) from", 1);
-            found.push(change("equal: function that counts", function.with_body(&counted)));
+        found.push(change(
+            "equal: function made anew",
+            function.with_body(&function.body),
+        ));
+        found.push(change(
+            "equal: function with a comment",
+            function.with_body(&format!("{}\n-- said again\n", function.body)),
+        ));
+        if function
+            .body
+            .trim_start()
+            .to_lowercase()
+            .starts_with("select exists (")
+        {
+            let counted = function
+                .body
+                .replacen("select exists (", "select 0 < (", 1)
+                .replacen("select 1 from", "select count(*) from", 1);
+            found.push(change(
+                "equal: function that counts",
+                function.with_body(&counted),
+            ));
         }
     }
     found

@@ -74,7 +74,11 @@ $$";
 
 impl Ground {
     /// From the template database `template`, of which a lenient copy is made.
-    pub(super) async fn new(scheme: &'static Scheme, template: String, identities: Vec<Identity>) -> Self {
+    pub(super) async fn new(
+        scheme: &'static Scheme,
+        template: String,
+        identities: Vec<Identity>,
+    ) -> Self {
         let lenient = server::fresh_from(&format!("{}_lenient", scheme.name), &template).await;
         let client = lenient.client().await;
         client.batch_execute(LENIENT).await.unwrap();
@@ -113,7 +117,12 @@ impl Ground {
     }
 
     /// The values to try in `column` as `who`; none where no policy is likely to ask for it.
-    pub(super) fn values(&self, relation: &Relation, column: &Column, who: &Identity) -> Vec<Option<String>> {
+    pub(super) fn values(
+        &self,
+        relation: &Relation,
+        column: &Column,
+        who: &Identity,
+    ) -> Vec<Option<String>> {
         values(self.scheme, relation, column, who)
     }
 }
@@ -127,22 +136,38 @@ async fn owned(scheme: &Scheme, template: &str) -> Db {
     db
 }
 
-fn values(scheme: &Scheme, relation: &Relation, column: &Column, who: &Identity) -> Vec<Option<String>> {
-    let some = |values: &[&str]| values.iter().map(|v| Some((*v).to_owned())).collect::<Vec<_>>();
+fn values(
+    scheme: &Scheme,
+    relation: &Relation,
+    column: &Column,
+    who: &Identity,
+) -> Vec<Option<String>> {
+    let some = |values: &[&str]| {
+        values
+            .iter()
+            .map(|v| Some((*v).to_owned()))
+            .collect::<Vec<_>>()
+    };
     let mut found = if let Some(domain) = (scheme.domain)(&relation.name, column) {
-        who.values.get(domain).map_or(Vec::new(), |v| v.iter().cloned().map(Some).collect())
+        who.values
+            .get(domain)
+            .map_or(Vec::new(), |v| v.iter().cloned().map(Some).collect())
     } else if !column.labels.is_empty() {
         column.labels.iter().cloned().map(Some).collect()
     } else {
         match column.type_name.as_str() {
             "boolean" => some(&["true", "false"]),
-            "timestamp with time zone" | "date" if column.nullable => some(&["2020-01-01", "2040-01-01"]),
+            "timestamp with time zone" | "date" if column.nullable => {
+                some(&["2020-01-01", "2040-01-01"])
+            }
             "integer[]" => some(&["{}", "{999}"]),
             _ => Vec::new(),
         }
     };
     if column.type_name == "integer[]" {
-        let mine = ["user", "group"].iter().filter_map(|d| who.values.get(d)?.first());
+        let mine = ["user", "group"]
+            .iter()
+            .filter_map(|d| who.values.get(d)?.first());
         found.extend(mine.map(|m| Some(format!("{{{m}}}"))));
     }
     let name = format!("{}.{}", relation.name, column.name);
@@ -158,7 +183,11 @@ fn values(scheme: &Scheme, relation: &Relation, column: &Column, who: &Identity)
 /// Rows that differ in what policies ask for: flags, states, what is NULL, whose they are.
 async fn rows(client: &Client, relation: &Relation, identities: &[Identity]) -> Vec<Row> {
     const MOST: usize = 10;
-    let columns: Vec<String> = relation.columns.iter().map(|c| format!("{}::text", c.name)).collect();
+    let columns: Vec<String> = relation
+        .columns
+        .iter()
+        .map(|c| format!("{}::text", c.name))
+        .collect();
     let sql = format!(
         "select tableoid::regclass::text, ctid::text, array[{}] from {} t order by md5(t::text), ctid limit 3000",
         columns.join(", "),
@@ -182,7 +211,12 @@ async fn rows(client: &Client, relation: &Relation, identities: &[Identity]) -> 
                 features.insert(format!("{} = {value}", column.name));
             }
             let mine = |i: &&Identity| i.values.values().any(|all| all.first() == Some(value));
-            features.extend(identities.iter().filter(mine).map(|i| format!("{} is {}'s", column.name, i.name)));
+            features.extend(
+                identities
+                    .iter()
+                    .filter(mine)
+                    .map(|i| format!("{} is {}'s", column.name, i.name)),
+            );
         }
         all.push((row, features));
     }
@@ -190,7 +224,10 @@ async fn rows(client: &Client, relation: &Relation, identities: &[Identity]) -> 
     while chosen.len() < MOST && !all.is_empty() {
         let new = |features: &BTreeSet<String>| features.difference(&known).count();
         // The first of the best: max_by_key takes the last, so it is walked backwards.
-        let best = (0..all.len()).rev().max_by_key(|i| new(&all[*i].1)).unwrap();
+        let best = (0..all.len())
+            .rev()
+            .max_by_key(|i| new(&all[*i].1))
+            .unwrap();
         if new(&all[best].1) == 0 && chosen.len() >= 2 {
             break;
         }

@@ -36,9 +36,12 @@ impl Options {
         let most = changes.as_ref().and_then(|c| c.parse().ok());
         Self {
             most,
-            words: changes.filter(|_| most.is_none()).map_or(Vec::new(), |c| c.split(',').map(|w| w.trim().to_owned()).collect()),
+            words: changes.filter(|_| most.is_none()).map_or(Vec::new(), |c| {
+                c.split(',').map(|w| w.trim().to_owned()).collect()
+            }),
             at_once: given("AT_ONCE").map_or(2, |n| n.parse().unwrap()),
-            program: given("PROGRAM").map_or(PathBuf::from(env!("CARGO_BIN_EXE_dbtune")), PathBuf::from),
+            program: given("PROGRAM")
+                .map_or(PathBuf::from(env!("CARGO_BIN_EXE_dbtune")), PathBuf::from),
             keep: given("KEEP").map(PathBuf::from),
         }
     }
@@ -46,7 +49,12 @@ impl Options {
     /// Those of `changes` of the schema `name` that hold one of the words asked for; all where none is.
     pub(super) fn choose(&self, name: &str, mut changes: Vec<Change>) -> Vec<Change> {
         let words = &self.words;
-        changes.retain(|c| words.is_empty() || words.iter().any(|w| name == w || c.kind.contains(w.as_str()) || c.sql.contains(w.as_str())));
+        changes.retain(|c| {
+            words.is_empty()
+                || words
+                    .iter()
+                    .any(|w| name == w || c.kind.contains(w.as_str()) || c.sql.contains(w.as_str()))
+        });
         changes
     }
 }
@@ -109,7 +117,15 @@ pub(super) async fn judge(ground: &Ground, changes: Vec<Change>, options: &Optio
             while let Some(change) = changes.get(next.replace(next.get() + 1)) {
                 let at = next.get();
                 if let Some(one) = one(ground, &before, &shown, change, options, &known).await {
-                    let line = format!("{} {at}/{total} {:?} {:?} {:.1} s: {} {}", ground.scheme.name, one.judgement, one.end, one.seconds, change.kind, flat(&change.sql));
+                    let line = format!(
+                        "{} {at}/{total} {:?} {:?} {:.1} s: {} {}",
+                        ground.scheme.name,
+                        one.judgement,
+                        one.end,
+                        one.seconds,
+                        change.kind,
+                        flat(&change.sql)
+                    );
                     writeln!(std::io::stderr(), "{line}").unwrap();
                     found.push(one);
                 }
@@ -117,12 +133,24 @@ pub(super) async fn judge(ground: &Ground, changes: Vec<Change>, options: &Optio
             server::remove(&shown).await;
             found
         };
-        found.extend(join_all((0..lanes).map(|_| lane())).await.into_iter().flatten());
+        found.extend(
+            join_all((0..lanes).map(|_| lane()))
+                .await
+                .into_iter()
+                .flatten(),
+        );
     }
     found
 }
 
-async fn one(ground: &Ground, before: &Before, shown: &Db, change: &Change, options: &Options, known: &RefCell<Known>) -> Option<Found> {
+async fn one(
+    ground: &Ground,
+    before: &Before,
+    shown: &Db,
+    change: &Change,
+    options: &Options,
+    known: &RefCell<Known>,
+) -> Option<Found> {
     let key = format!("{} {}", ground.scheme.name, change.sql);
     let had = known.borrow().truths.get(&key).cloned();
     let truth = match had {
@@ -131,7 +159,11 @@ async fn one(ground: &Ground, before: &Before, shown: &Db, change: &Change, opti
     };
     known.borrow_mut().learn(key, &truth);
     if let Truth::Invalid(why) = &truth {
-        assert!(change.meant == Meant::Mutation, "cannot be made: {why}\n{}", change.sql);
+        assert!(
+            change.meant == Meant::Mutation,
+            "cannot be made: {why}\n{}",
+            change.sql
+        );
         return None;
     }
     let begun = Instant::now();
@@ -157,12 +189,23 @@ async fn run(ground: &Ground, shown: &Db, change: &Change, options: &Options) ->
     let folder = tempfile::tempdir().unwrap();
     let migrations = folder.path().join("migrations");
     std::fs::create_dir(&migrations).unwrap();
-    std::fs::write(migrations.join("20990101000000_change.up.sql"), format!("{}\n", change.sql)).unwrap();
+    std::fs::write(
+        migrations.join("20990101000000_change.up.sql"),
+        format!("{}\n", change.sql),
+    )
+    .unwrap();
     let workload = folder.path().join("workload.yaml");
     std::fs::write(&workload, ground.scheme.workload).unwrap();
     let mut command = tokio::process::Command::new(&options.program);
     command
-        .args(["verify", "--format", "json", "-q", "--db", &shown.url_as(ground.scheme.owner)])
+        .args([
+            "verify",
+            "--format",
+            "json",
+            "-q",
+            "--db",
+            &shown.url_as(ground.scheme.owner),
+        ])
         .arg("--workload")
         .arg(&workload)
         .arg("--migrations")
@@ -174,7 +217,11 @@ async fn run(ground: &Ground, shown: &Db, change: &Change, options: &Options) ->
         return (End::Stuck, String::new());
     };
     let output = output.unwrap();
-    let said = format!("{}\n{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    let said = format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
+    );
     (output.status.code().map_or(End::Signal, End::Code), said)
 }
 
@@ -192,21 +239,34 @@ struct Known {
 impl Known {
     fn read(options: &Options) -> Self {
         let folder = options.keep.clone();
-        let text = folder.as_ref().and_then(|f| std::fs::read_to_string(f.join("truth.jsonl")).ok()).unwrap_or_default();
-        let truths = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let text = folder
+            .as_ref()
+            .and_then(|f| std::fs::read_to_string(f.join("truth.jsonl")).ok())
+            .unwrap_or_default();
+        let truths = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         Self { folder, truths }
     }
 
     fn append(&self, file: &str, line: &str) {
         let Some(folder) = &self.folder else { return };
         std::fs::create_dir_all(folder).unwrap();
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(file)).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join(file))
+            .unwrap();
         writeln!(file, "{line}").unwrap();
     }
 
     fn learn(&mut self, key: String, truth: &Truth) {
         if !self.truths.contains_key(&key) {
-            self.append("truth.jsonl", &serde_json::to_string(&(&key, truth)).unwrap());
+            self.append(
+                "truth.jsonl",
+                &serde_json::to_string(&(&key, truth)).unwrap(),
+            );
             self.truths.insert(key, truth.clone());
         }
     }

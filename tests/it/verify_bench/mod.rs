@@ -48,7 +48,11 @@ async fn changes(ground: &Ground) -> Vec<Change> {
     let (catalog, scheme) = (&ground.catalog, ground.scheme);
     let db = ground.copy().await;
     let client = db.client().await;
-    let version: i32 = client.query_one("select current_setting('server_version_num')::int", &[]).await.unwrap().get(0);
+    let version: i32 = client
+        .query_one("select current_setting('server_version_num')::int", &[])
+        .await
+        .unwrap()
+        .get(0);
     let views: Vec<(String, String, String)> = client
         .query(
             "select c.oid::regclass::text, coalesce(' with (' || array_to_string(c.reloptions, ', ') || ')', ''), pg_get_viewdef(c.oid)
@@ -82,9 +86,23 @@ async fn changes(ground: &Ground) -> Vec<Change> {
 /// Each tuned policy of the clinic in place of its naive one.
 fn tuned() -> Vec<Change> {
     let files = clinic::policies("tuned").into_iter();
-    let statements = files.flat_map(|(_, sql)| sql.split_inclusive(";\n").map(str::to_owned).collect::<Vec<_>>());
-    let code = |sql: String| sql.lines().filter(|l| !l.starts_with("--")).collect::<Vec<_>>().join("\n");
-    let about = |sql: &str| sql.split(" on ").nth(1).and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
+    let statements = files.flat_map(|(_, sql)| {
+        sql.split_inclusive(";\n")
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    let code = |sql: String| {
+        sql.lines()
+            .filter(|l| !l.starts_with("--"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let about = |sql: &str| {
+        sql.split(" on ")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next())
+            .map(str::to_owned)
+    };
     statements
         .map(code)
         .filter_map(|sql| Some(Change::new("equal: tuned by hand", &about(&sql)?, sql)))
@@ -96,7 +114,11 @@ fn tuned() -> Vec<Change> {
 async fn no_wrong_change_is_proven_and_no_right_one_accused() {
     let options = Options::from(&server::environment());
     let mut counts = Counts::default();
-    for (name, most) in [("clinic", OF_CLINIC), ("clinic_tuned", OF_TUNED), ("crm", OF_CRM)] {
+    for (name, most) in [
+        ("clinic", OF_CLINIC),
+        ("clinic_tuned", OF_TUNED),
+        ("crm", OF_CRM),
+    ] {
         let ground = match name {
             "crm" => crm::ground().await,
             _ => clinic::ground(name == "clinic_tuned").await,
@@ -110,7 +132,12 @@ async fn no_wrong_change_is_proven_and_no_right_one_accused() {
     }
     println!("{}", counts.table());
     println!("{}", counts.lists());
-    assert!(counts.bad() == 0, "{} of {} changes are not judged as they are", counts.bad(), counts.all());
+    assert!(
+        counts.bad() == 0,
+        "{} of {} changes are not judged as they are",
+        counts.bad(),
+        counts.all()
+    );
     assert!(counts.all() > 0, "nothing was asked for");
 }
 
@@ -136,5 +163,9 @@ async fn a_few_changes_of_every_sort_are_judged_rightly() {
         counts.add("crm", &found);
     }
     assert!(counts.bad() == 0, "{}\n{}", counts.table(), counts.lists());
-    assert!(counts.differing() >= 10, "too few of these show anything:\n{}", counts.table());
+    assert!(
+        counts.differing() >= 10,
+        "too few of these show anything:\n{}",
+        counts.table()
+    );
 }

@@ -25,16 +25,26 @@ const INSERTS: usize = 60;
 const MOMENT: [&str; 2] = ["created_at", "updated_at"];
 
 fn read(said: String) -> Probe {
-    Probe { said, look: None, is_read: true }
+    Probe {
+        said,
+        look: None,
+        is_read: true,
+    }
 }
 
 fn write(said: String, look: Option<String>) -> Probe {
-    Probe { said, look, is_read: false }
+    Probe {
+        said,
+        look,
+        is_read: false,
+    }
 }
 
 /// How many rows `expression` has over `from`, and which.
 fn digest(expression: &str, from: &str) -> String {
-    format!("select count(*) || ' rows ' || coalesce(sum(hashtextextended({expression}, 0)::numeric)::text, '-') from {from}")
+    format!(
+        "select count(*) || ' rows ' || coalesce(sum(hashtextextended({expression}, 0)::numeric)::text, '-') from {from}"
+    )
 }
 
 /// A read of one value.
@@ -67,13 +77,21 @@ pub(super) fn blocks(ground: &Ground, table: &Table, who: &Identity) -> Vec<Bloc
             probes: inserted,
         });
     }
-    found.extend(table.rows.iter().map(|row| alone(ground, relation, row, who)));
+    found.extend(
+        table
+            .rows
+            .iter()
+            .map(|row| alone(ground, relation, row, who)),
+    );
     found
 }
 
 /// The columns that were there before any change, as one text.
 fn text(relation: &Relation, without: &[&str]) -> String {
-    let columns = relation.columns.iter().filter(|c| !without.contains(&c.name.as_str()));
+    let columns = relation
+        .columns
+        .iter()
+        .filter(|c| !without.contains(&c.name.as_str()));
     let columns: Vec<String> = columns.map(|c| format!("t.{}", c.name)).collect();
     format!("row({})::text", columns.join(", "))
 }
@@ -85,25 +103,43 @@ fn as_they_are(ground: &Ground, relation: &Relation, who: &Identity) -> Block {
     for column in relation.columns.iter().filter(|c| c.granted) {
         probes.push(read(digest(&format!("{}::text", column.name), name)));
     }
-    probes.push(read(format!("select has_table_privilege(current_user, '{name}', 'truncate')::text")));
+    probes.push(read(format!(
+        "select has_table_privilege(current_user, '{name}', 'truncate')::text"
+    )));
     if relation.kind == 'm' {
-        return Block { prepare: None, probes };
+        return Block {
+            prepare: None,
+            probes,
+        };
     }
     let left = digest("tableoid::text || ctid::text", name);
     let look = |sql: &str| (relation.kind != 'v').then(|| sql.to_owned());
     probes.push(write(format!("delete from {name}"), look(&left)));
     if relation.kind != 'v' {
-        probes.push(read(digest("x.held", &format!("(select {all} as held from {name} t for update) x"))));
+        probes.push(read(digest(
+            "x.held",
+            &format!("(select {all} as held from {name} t for update) x"),
+        )));
         if let Some(any) = readable(relation) {
-            probes.push(write(format!("delete from {name} where {any} is null or {any} is not null"), look(&left)));
+            probes.push(write(
+                format!("delete from {name} where {any} is null or {any} is not null"),
+                look(&left),
+            ));
         }
     }
     if let Some((column, constant)) = unasked(ground, relation, who) {
-        let changed = identity(relation).map(|key| digest(&key, &format!("{name} t where {column} = '{constant}'")));
+        let changed = identity(relation)
+            .map(|key| digest(&key, &format!("{name} t where {column} = '{constant}'")));
         let changed = changed.filter(|_| relation.kind != 'v');
-        probes.push(write(format!("update {name} set {column} = '{constant}'"), changed));
+        probes.push(write(
+            format!("update {name} set {column} = '{constant}'"),
+            changed,
+        ));
     }
-    Block { prepare: None, probes }
+    Block {
+        prepare: None,
+        probes,
+    }
 }
 
 /// An expression by which rows are told apart.
@@ -111,20 +147,41 @@ fn identity(relation: &Relation) -> Option<String> {
     if relation.key.is_empty() {
         return Some(text(relation, &MOMENT));
     }
-    let parts: Vec<String> = relation.key.iter().map(|k| format!("t.{k}::text")).collect();
+    let parts: Vec<String> = relation
+        .key
+        .iter()
+        .map(|k| format!("t.{k}::text"))
+        .collect();
     Some(parts.join(" || ' ' || "))
 }
 
 /// A column to read where reading any will do: one with a privilege of its own, where there are such.
 fn readable(relation: &Relation) -> Option<&str> {
-    let column = relation.columns.iter().find(|c| c.granted).or(relation.columns.first())?;
+    let column = relation
+        .columns
+        .iter()
+        .find(|c| c.granted)
+        .or(relation.columns.first())?;
     Some(&column.name)
 }
 
 /// A column that no policy asks for, and a constant that no row holds.
-fn unasked<'a>(ground: &Ground, relation: &'a Relation, who: &Identity) -> Option<(&'a str, &'static str)> {
-    let free = |c: &&Column| !c.unique && !c.generated && c.references.is_none() && ground.values(relation, c, who).is_empty();
-    let column = relation.columns.iter().filter(free).find(|c| c.type_name == "text")?;
+fn unasked<'a>(
+    ground: &Ground,
+    relation: &'a Relation,
+    who: &Identity,
+) -> Option<(&'a str, &'static str)> {
+    let free = |c: &&Column| {
+        !c.unique
+            && !c.generated
+            && c.references.is_none()
+            && ground.values(relation, c, who).is_empty()
+    };
+    let column = relation
+        .columns
+        .iter()
+        .filter(free)
+        .find(|c| c.type_name == "text")?;
     Some((&column.name, "zz"))
 }
 
@@ -138,7 +195,11 @@ fn alone(ground: &Ground, relation: &Relation, row: &Row, who: &Identity) -> Blo
     }
     for column in relation.columns.iter().filter(|c| !c.generated) {
         for value in ground.values(relation, column, who) {
-            let set = format!("update {name} set {} = {}", column.name, literal(value.as_deref()));
+            let set = format!(
+                "update {name} set {} = {}",
+                column.name,
+                literal(value.as_deref())
+            );
             if let Some(any) = &any {
                 probes.push(write(format!("{set}{any}"), None));
             }
@@ -164,21 +225,35 @@ fn inserts(ground: &Ground, table: &Table, who: &Identity) -> Vec<Probe> {
         .enumerate()
         .filter(|(_, c)| !c.generated && (!by_column || c.insertable))
         .collect();
-    let tried: Vec<Vec<Option<String>>> = columns.iter().map(|(_, c)| ground.values(relation, c, who)).collect();
+    let tried: Vec<Vec<Option<String>>> = columns
+        .iter()
+        .map(|(_, c)| ground.values(relation, c, who))
+        .collect();
     let base: Vec<Option<String>> = columns
         .iter()
         .zip(&tried)
         .map(|((place, column), tried)| {
-            if relation.key == [column.name.clone()] && tried.is_empty() || column.unique && tried.is_empty() {
+            if relation.key == [column.name.clone()] && tried.is_empty()
+                || column.unique && tried.is_empty()
+            {
                 return Some(fresh(column));
             }
-            let held = table.rows.first().and_then(|row| row.values[*place].clone());
+            let held = table
+                .rows
+                .first()
+                .and_then(|row| row.values[*place].clone());
             let own = (ground.scheme.domain)(&relation.name, column).and(tried.first().cloned());
-            own.unwrap_or_else(|| held.or_else(|| tried.first().cloned().flatten()).or_else(|| filler(column)))
+            own.unwrap_or_else(|| {
+                held.or_else(|| tried.first().cloned().flatten())
+                    .or_else(|| filler(column))
+            })
         })
         .collect();
     let mut found = vec![base.clone()];
-    let singles = columns.iter().enumerate().flat_map(|(at, _)| tried[at].iter().map(move |v| (at, v)));
+    let singles = columns
+        .iter()
+        .enumerate()
+        .flat_map(|(at, _)| tried[at].iter().map(move |v| (at, v)));
     for (at, value) in singles.clone() {
         let mut row = base.clone();
         row[at].clone_from(value);
@@ -187,7 +262,12 @@ fn inserts(ground: &Ground, table: &Table, who: &Identity) -> Vec<Probe> {
     // Pairs in an order that mixes them, the same every time.
     let mut pairs: Vec<_> = singles
         .clone()
-        .flat_map(|a| singles.clone().filter(move |b| a.0 < b.0).map(move |b| (a, b)))
+        .flat_map(|a| {
+            singles
+                .clone()
+                .filter(move |b| a.0 < b.0)
+                .map(move |b| (a, b))
+        })
         .collect();
     pairs.sort_by_cached_key(|((a, v), (b, w))| super::mixed(&format!("{a} {v:?} {b} {w:?}")));
     for ((a, v), (b, w)) in pairs {
@@ -203,12 +283,22 @@ fn inserts(ground: &Ground, table: &Table, who: &Identity) -> Vec<Probe> {
     let look = inserted(relation);
     let statement = |row: &[Option<String>]| {
         let values: Vec<String> = row.iter().map(|v| literal(v.as_deref())).collect();
-        format!("insert into {} ({}) values ({})", relation.name, names.join(", "), values.join(", "))
+        format!(
+            "insert into {} ({}) values ({})",
+            relation.name,
+            names.join(", "),
+            values.join(", ")
+        )
     };
-    let mut probes: Vec<Probe> = found.iter().map(|row| write(statement(row), look.clone())).collect();
+    let mut probes: Vec<Probe> = found
+        .iter()
+        .map(|row| write(statement(row), look.clone()))
+        .collect();
     if let (Some(row), Some(any)) = (found.first(), readable(relation)) {
         let said = statement(row);
-        probes.push(read(format!("with new as ({said} returning {any}) select count(*)::text from new")));
+        probes.push(read(format!(
+            "with new as ({said} returning {any}) select count(*)::text from new"
+        )));
         probes.push(write(format!("{said} on conflict do nothing"), None));
     }
     probes
@@ -254,5 +344,7 @@ fn filler(column: &Column) -> Option<String> {
 }
 
 fn literal(value: Option<&str>) -> String {
-    value.map_or("null".to_owned(), |v| format!("'{}'", v.replace('\'', "''")))
+    value.map_or("null".to_owned(), |v| {
+        format!("'{}'", v.replace('\'', "''"))
+    })
 }

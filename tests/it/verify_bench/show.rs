@@ -64,7 +64,12 @@ impl Counts {
             Truth::RefusedOtherwise(line) => format!("refused either way: {line}"),
             Truth::NoneKnown | Truth::Invalid(_) => "no difference known".to_owned(),
         };
-        let line = format!("{schema}, {}, {:?}\n  {}\n  {shows}\n  said: {said}", found.change.kind, found.end, flat(&found.change.sql));
+        let line = format!(
+            "{schema}, {}, {:?}\n  {}\n  {shows}\n  said: {said}",
+            found.change.kind,
+            found.end,
+            flat(&found.change.sql)
+        );
         self.listed.push((found.judgement, line));
     }
 
@@ -88,10 +93,35 @@ impl Counts {
             "Exit codes of changes that differ, of those of which no difference is known, and of those that are equal by construction"
         )
         .unwrap();
-        writeln!(text, "{:14}{:28}{} {} {}{:>6}", "schema", "kind", head("differ"), head("none"), head("equal"), "bad").unwrap();
+        writeln!(
+            text,
+            "{:14}{:28}{} {} {}{:>6}",
+            "schema",
+            "kind",
+            head("differ"),
+            head("none"),
+            head("equal"),
+            "bad"
+        )
+        .unwrap();
         let line = |schema: &str, kind: &str, k: &Kind| {
-            let ends = |e: Ends| format!("{:>6}{:>5}{:>5}{:>5}{:>7}", e.all(), e.0[0], e.0[1], e.0[2], e.0[3]);
-            format!("{schema:14}{kind:28}{} {} {}{:>6}", ends(k.differs), ends(k.none_known), ends(k.equal), k.bad)
+            let ends = |e: Ends| {
+                format!(
+                    "{:>6}{:>5}{:>5}{:>5}{:>7}",
+                    e.all(),
+                    e.0[0],
+                    e.0[1],
+                    e.0[2],
+                    e.0[3]
+                )
+            };
+            format!(
+                "{schema:14}{kind:28}{} {} {}{:>6}",
+                ends(k.differs),
+                ends(k.none_known),
+                ends(k.equal),
+                k.bad
+            )
         };
         let mut sums: BTreeMap<&str, Kind> = BTreeMap::new();
         for ((schema, kind), counts) in &self.kinds {
@@ -106,7 +136,13 @@ impl Counts {
         let mut seconds = self.seconds.clone();
         seconds.sort_by(f64::total_cmp);
         let (median, most) = (seconds.get(seconds.len() / 2), seconds.last());
-        writeln!(text, "A run takes {:.1} s (median), {:.1} s at most.", median.unwrap_or(&0.0), most.unwrap_or(&0.0)).unwrap();
+        writeln!(
+            text,
+            "A run takes {:.1} s (median), {:.1} s at most.",
+            median.unwrap_or(&0.0),
+            most.unwrap_or(&0.0)
+        )
+        .unwrap();
         text
     }
 
@@ -115,12 +151,26 @@ impl Counts {
         let mut text = String::new();
         for (judgement, title) in [
             (Judgement::Missed, "Missed: the change differs, and passed"),
-            (Judgement::Accused, "Accused: equal by construction, and called different"),
+            (
+                Judgement::Accused,
+                "Accused: equal by construction, and called different",
+            ),
             (Judgement::Broken, "Broken: no answer"),
-            (Judgement::Miswritten, "Miswritten: meant to be equal, and differs"),
-            (Judgement::Doubtful, "To be looked at: called different, and nothing that was tried differs"),
+            (
+                Judgement::Miswritten,
+                "Miswritten: meant to be equal, and differs",
+            ),
+            (
+                Judgement::Doubtful,
+                "To be looked at: called different, and nothing that was tried differs",
+            ),
         ] {
-            let lines: Vec<&str> = self.listed.iter().filter(|(j, _)| *j == judgement).map(|(_, l)| l.as_str()).collect();
+            let lines: Vec<&str> = self
+                .listed
+                .iter()
+                .filter(|(j, _)| *j == judgement)
+                .map(|(_, l)| l.as_str())
+                .collect();
             writeln!(text, "{title}: {}", lines.len()).unwrap();
             for line in lines {
                 writeln!(text, "- {line}").unwrap();
@@ -132,7 +182,11 @@ impl Counts {
 
 impl Kind {
     fn sum(&mut self, other: &Self) {
-        for (mine, theirs) in [(&mut self.differs, other.differs), (&mut self.none_known, other.none_known), (&mut self.equal, other.equal)] {
+        for (mine, theirs) in [
+            (&mut self.differs, other.differs),
+            (&mut self.none_known, other.none_known),
+            (&mut self.equal, other.equal),
+        ] {
             for (a, b) in mine.0.iter_mut().zip(theirs.0) {
                 *a += b;
             }

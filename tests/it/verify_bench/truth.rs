@@ -65,7 +65,11 @@ impl Before {
 
 pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> Truth {
     let about = if change.about.is_empty() {
-        ground.tables.iter().map(|t| t.relation.name.clone()).collect()
+        ground
+            .tables
+            .iter()
+            .map(|t| t.relation.name.clone())
+            .collect()
     } else {
         change.about.clone()
     };
@@ -80,12 +84,21 @@ pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> 
     let made = owner.batch_execute(&change.sql).await;
     server::close(owner, &after.name).await;
     let found = match made {
-        Err(error) => Truth::Invalid(error.as_db_error().map_or(error.to_string(), |e| e.message().to_owned())),
+        Err(error) => Truth::Invalid(
+            error
+                .as_db_error()
+                .map_or(error.to_string(), |e| e.message().to_owned()),
+        ),
         Ok(()) => {
             let client = after.client().await;
             let catalog = super::catalog::Catalog::read(&client).await;
-            let known: BTreeSet<&String> = ground.catalog.relations.iter().map(|r| &r.name).collect();
-            let new = catalog.relations.iter().filter(|r| !known.contains(&r.name));
+            let known: BTreeSet<&String> =
+                ground.catalog.relations.iter().map(|r| &r.name).collect();
+            // What asks as its caller shows nobody more than he reads himself.
+            let new = catalog
+                .relations
+                .iter()
+                .filter(|r| !known.contains(&r.name) && !r.asks_as_caller);
             let new: Vec<Subject> = new.map(|r| Subject::New(r.name.clone())).collect();
             for subject in &new {
                 outcomes.extend(before.of(ground, subject).await);
@@ -147,7 +160,10 @@ async fn session(db: &Db, who: &Identity) -> Client {
     client.batch_execute("set statement_timeout = '120s'; set max_parallel_workers_per_gather = 0; set jit = off").await.unwrap();
     client.batch_execute(PROBE).await.unwrap();
     for (name, value) in &who.settings {
-        client.query("select set_config($1, $2, false)", &[name, value]).await.unwrap();
+        client
+            .query("select set_config($1, $2, false)", &[name, value])
+            .await
+            .unwrap();
     }
     client
 }
@@ -162,19 +178,28 @@ async fn sweep(client: &Client, who: &Identity, block: &Block, outcomes: &mut Ou
             &[&who.role, &block.prepare, &said, &look, &is_read],
         )
         .await;
-    let state = block.prepare.as_deref().map_or(String::new(), |p| format!(" after {p}"));
+    let state = block
+        .prepare
+        .as_deref()
+        .map_or(String::new(), |p| format!(" after {p}"));
     match asked {
         Ok(row) => {
             let came: Vec<Option<String>> = row.get(0);
             for (probe, came) in block.probes.iter().zip(came) {
-                outcomes.insert(format!("{}: {}{state}", who.name, probe.said), came.unwrap_or_default());
+                outcomes.insert(
+                    format!("{}: {}{state}", who.name, probe.said),
+                    came.unwrap_or_default(),
+                );
             }
         }
         // The table or the column of a whole block is gone.
         Err(error) => {
             let code = error.code().map_or(String::new(), |c| c.code().to_owned());
             for probe in &block.probes {
-                outcomes.insert(format!("{}: {}{state}", who.name, probe.said), format!("error {code}"));
+                outcomes.insert(
+                    format!("{}: {}{state}", who.name, probe.said),
+                    format!("error {code}"),
+                );
             }
         }
     }
@@ -183,7 +208,8 @@ async fn sweep(client: &Client, who: &Identity, block: &Block, outcomes: &mut Ou
 fn compare(before: &Outcomes, after: &Outcomes) -> Truth {
     let refused = |outcome: &str| outcome.starts_with("error ");
     // What is not there and what may not be asked give no row, and neither does what is there and is empty.
-    let nothing = |outcome: &str| refused(outcome) || outcome.starts_with("0 rows") || outcome == "0";
+    let nothing =
+        |outcome: &str| refused(outcome) || outcome.starts_with("0 rows") || outcome == "0";
     let (mut differing, mut first, mut otherwise) = (0, None, None);
     for (key, before) in before {
         let Some(after) = after.get(key) else {
