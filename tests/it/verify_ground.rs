@@ -139,7 +139,13 @@ impl Wanted {
         self.asked += 1;
         let (code, text) = case.verify(change);
         if !code.is_some_and(|c| codes.contains(&c)) {
-            let end: String = text.chars().take(2000).collect();
+            let end: String = text
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .chars()
+                .take(1500)
+                .collect();
             self.failures.push(format!(
                 "{about}: exit {code:?}, not one of {codes:?}, for\n{change}\n{end}"
             ));

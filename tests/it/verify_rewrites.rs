@@ -1,5 +1,6 @@
 //! Rewrites that look right: the newest of each group, a quota, other equalities, rows that cannot be read, one row in many.
 
+use crate::server;
 use crate::verify_ground::{CAUGHT, NOT_ACCUSED, SAME, SHOWN, TWO, Wanted, case};
 
 /// A ticket belongs to whom it was given last; 20 of those of user 7 went on to user 8.
@@ -210,7 +211,9 @@ async fn settings_of_the_database_that_only_a_superuser_makes_are_no_obstacle() 
         "alter database \"{}\" set \"pgrst.db_schemas\" = 'public'",
         members.db.name
     );
-    members.db.client().await.batch_execute(&sql).await.unwrap();
+    let client = members.db.client().await;
+    client.batch_execute(&sql).await.unwrap();
+    server::close(client, &members.db.name).await;
     let mut wanted = Wanted::default();
     wanted.of(
         "a call wrapped",
