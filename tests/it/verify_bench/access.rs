@@ -12,7 +12,7 @@ pub(super) fn mutations(catalog: &Catalog, scheme: &Scheme, invoker_views: bool)
         match relation.kind {
             'v' => found.extend(of_view(relation, invoker_views)),
             'r' | 'p' if relation.rls => {
-                found.extend(of_table(relation, scheme));
+                found.extend(of_table(relation, scheme.roles));
                 found.extend(copies(relation, scheme, invoker_views));
                 found.extend(new_triggers(relation));
             }
@@ -44,11 +44,11 @@ pub(super) fn mutations(catalog: &Catalog, scheme: &Scheme, invoker_views: bool)
     found
 }
 
-fn of_table(relation: &Relation, scheme: &Scheme) -> Vec<Change> {
+fn of_table(relation: &Relation, roles: &[&str]) -> Vec<Change> {
     let table = &relation.name;
     let alter = |kind, what: &str| Change::new(kind, table, format!("alter table {table} {what};"));
-    let schema = schema(relation);
-    let other = scheme.roles.last().unwrap();
+    let schema = schema_of(relation);
+    let other = roles.last().unwrap();
     vec![
         alter("RLS disabled", "disable row level security"),
         alter("FORCE", "force row level security"),
@@ -63,7 +63,7 @@ fn of_table(relation: &Relation, scheme: &Scheme) -> Vec<Change> {
     ]
 }
 
-fn schema(relation: &Relation) -> &str {
+fn schema_of(relation: &Relation) -> &str {
     relation
         .name
         .split_once('.')
@@ -165,7 +165,7 @@ pub(super) fn definitions(views: &[(String, String, String)], scheme: &Scheme) -
 /// Ways past the policies of a table that were not there.
 fn copies(relation: &Relation, scheme: &Scheme, invoker_views: bool) -> Vec<Change> {
     let table = &relation.name;
-    let copy = format!("{}.every_{}", schema(relation), bare(table));
+    let copy = format!("{}.every_{}", schema_of(relation), bare(table));
     let mut found = Vec::new();
     for role in scheme.roles {
         let grant = format!("grant select on {copy} to {role};");
@@ -198,7 +198,7 @@ fn copies(relation: &Relation, scheme: &Scheme, invoker_views: bool) -> Vec<Chan
             "default privileges",
             format!(
                 "alter default privileges in schema {} grant select on tables to {role};\ncreate view {copy} as select * from {table};",
-                schema(relation)
+                schema_of(relation)
             ),
         ));
         let function = format!(
@@ -218,7 +218,7 @@ fn copies(relation: &Relation, scheme: &Scheme, invoker_views: bool) -> Vec<Chan
 
 /// Triggers that swallow what somebody writes.
 fn new_triggers(relation: &Relation) -> Vec<Change> {
-    let (table, schema) = (&relation.name, schema(relation));
+    let (table, schema) = (&relation.name, schema_of(relation));
     let swallow = format!(
         "create function {schema}.swallow() returns trigger language plpgsql as $$ begin return null; end $$;"
     );
@@ -232,10 +232,10 @@ fn new_triggers(relation: &Relation) -> Vec<Change> {
 }
 
 /// Changes of a schema that touch nobody's rows.
-pub(super) fn equivalents(catalog: &Catalog, scheme: &Scheme) -> Vec<Change> {
+pub(super) fn equivalents(catalog: &Catalog, role: &str) -> Vec<Change> {
     let mut found = Vec::new();
     for relation in catalog.relations.iter().filter(|r| r.rls) {
-        let (table, schema) = (&relation.name, schema(relation));
+        let (table, schema) = (&relation.name, schema_of(relation));
         let change = |kind, sql: String| Change::new(kind, table, sql);
         let column = &relation.columns[0].name;
         found.push(change(
@@ -247,7 +247,6 @@ pub(super) fn equivalents(catalog: &Catalog, scheme: &Scheme) -> Vec<Change> {
             format!("comment on table {table} is 'said again';"),
         ));
         found.push(change("equal: column", format!("alter table {table} add column another int;\ncreate index another_idx on {table} (another);")));
-        let role = scheme.roles[0];
         found.push(change(
             "equal: new table",
             format!(

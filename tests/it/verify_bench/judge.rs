@@ -46,14 +46,28 @@ impl Options {
         }
     }
 
-    /// Those of `changes` of the schema `name` that hold one of the words asked for; all where none is.
-    pub(super) fn choose(&self, name: &str, mut changes: Vec<Change>) -> Vec<Change> {
-        let words = &self.words;
+    /// Whether anything of the schema `name`, one of `schemas`, is asked for.
+    pub(super) fn wants(&self, name: &str, schemas: &[&str]) -> bool {
+        let mut named = self
+            .words
+            .iter()
+            .filter(|w| schemas.contains(&w.as_str()))
+            .peekable();
+        named.peek().is_none() || named.any(|w| w == name)
+    }
+
+    /// Those of `changes` that hold one of the words asked for, the names of `schemas` aside; all where there is none.
+    pub(super) fn choose(&self, schemas: &[&str], mut changes: Vec<Change>) -> Vec<Change> {
+        let words: Vec<&String> = self
+            .words
+            .iter()
+            .filter(|w| !schemas.contains(&w.as_str()))
+            .collect();
         changes.retain(|c| {
             words.is_empty()
                 || words
                     .iter()
-                    .any(|w| name == w || c.kind.contains(w.as_str()) || c.sql.contains(w.as_str()))
+                    .any(|w| c.kind.contains(w.as_str()) || c.sql.contains(w.as_str()))
         });
         changes
     }
@@ -126,7 +140,7 @@ pub(super) async fn judge(ground: &Ground, changes: Vec<Change>, options: &Optio
                         change.kind,
                         flat(&change.sql)
                     );
-                    writeln!(std::io::stderr(), "{line}").unwrap();
+                    tell(&line);
                     found.push(one);
                 }
             }
@@ -223,6 +237,11 @@ async fn run(ground: &Ground, shown: &Db, change: &Change, options: &Options) ->
         String::from_utf8_lossy(&output.stdout)
     );
     (output.status.code().map_or(End::Signal, End::Code), said)
+}
+
+#[expect(clippy::print_stderr, reason = "a run takes an hour")]
+fn tell(line: &str) {
+    eprintln!("{line}");
 }
 
 /// On one line.

@@ -114,7 +114,7 @@ fn conditions(relation: &Relation, scheme: &Scheme) -> Vec<String> {
     for column in &relation.columns {
         let name = &column.name;
         if column.type_name == "boolean" {
-            found.push(format!("{name}"));
+            found.push(name.clone());
         } else if let Some(label) = column.labels.last() {
             found.push(format!("{name} = '{label}'"));
         } else if column.nullable {

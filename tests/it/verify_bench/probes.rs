@@ -128,9 +128,11 @@ fn as_they_are(ground: &Ground, relation: &Relation, who: &Identity) -> Block {
         }
     }
     if let Some((column, constant)) = unasked(ground, relation, who) {
-        let changed = identity(relation)
-            .map(|key| digest(&key, &format!("{name} t where {column} = '{constant}'")));
-        let changed = changed.filter(|_| relation.kind != 'v');
+        let changed = digest(
+            &identity(relation),
+            &format!("{name} t where {column} = '{constant}'"),
+        );
+        let changed = look(&changed);
         probes.push(write(
             format!("update {name} set {column} = '{constant}'"),
             changed,
@@ -143,16 +145,16 @@ fn as_they_are(ground: &Ground, relation: &Relation, who: &Identity) -> Block {
 }
 
 /// An expression by which rows are told apart.
-fn identity(relation: &Relation) -> Option<String> {
+fn identity(relation: &Relation) -> String {
     if relation.key.is_empty() {
-        return Some(text(relation, &MOMENT));
+        return text(relation, &MOMENT);
     }
     let parts: Vec<String> = relation
         .key
         .iter()
         .map(|k| format!("t.{k}::text"))
         .collect();
-    Some(parts.join(" || ' ' || "))
+    parts.join(" || ' ' || ")
 }
 
 /// A column to read where reading any will do: one with a privilege of its own, where there are such.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows how dbtune decides: the database itself is asked, as each identity, and everything is rolled back.
 
+use super::catalog::{Catalog, bare};
 use super::change::Change;
 use super::ground::{Ground, Identity};
 use super::probes::{Block, blocks, value, whole};
@@ -83,38 +84,17 @@ pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> 
     let owner = server::connect(&after.url_as(ground.scheme.owner)).await;
     let made = owner.batch_execute(&change.sql).await;
     server::close(owner, &after.name).await;
-    let found = match made {
-        Err(error) => Truth::Invalid(
-            error
-                .as_db_error()
-                .map_or(error.to_string(), |e| e.message().to_owned()),
-        ),
-        Ok(()) => {
-            let client = after.client().await;
-            let catalog = super::catalog::Catalog::read(&client).await;
-            let known: BTreeSet<&String> =
-                ground.catalog.relations.iter().map(|r| &r.name).collect();
-            // What asks as its caller shows nobody more than he reads himself.
-            let new = catalog
-                .relations
-                .iter()
-                .filter(|r| !known.contains(&r.name) && !r.asks_as_caller);
-            let new: Vec<Subject> = new.map(|r| Subject::New(r.name.clone())).collect();
-            for subject in &new {
-                outcomes.extend(before.of(ground, subject).await);
+    let found = if let Err(error) = made {
+        let why = error.as_db_error().map(|e| e.message().to_owned());
+        Truth::Invalid(why.unwrap_or(error.to_string()))
+    } else {
+        for subject in reached_now(ground, &after, &about, change).await {
+            if !subjects.contains(&subject) {
+                outcomes.extend(before.of(ground, &subject).await);
+                subjects.push(subject);
             }
-            subjects.extend(new);
-            // What the change makes may lead to more than what was there did.
-            let more = self::subjects(ground, &catalog.reached(&about), change);
-            for subject in more {
-                if !subjects.contains(&subject) {
-                    outcomes.extend(before.of(ground, &subject).await);
-                    subjects.push(subject);
-                }
-            }
-            server::close(client, &after.name).await;
-            compare(&outcomes, &ask(ground, &after, &subjects).await)
         }
+        compare(&outcomes, &ask(ground, &after, &subjects).await)
     };
     if let Some(undo) = &change.undo {
         let client = after.client().await;
@@ -125,9 +105,30 @@ pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> 
     found
 }
 
+/// What there is to ask for in `after`, where the change may lead to more than what was there did.
+async fn reached_now(
+    ground: &Ground,
+    after: &Db,
+    about: &[String],
+    change: &Change,
+) -> Vec<Subject> {
+    let client = after.client().await;
+    let catalog = Catalog::read(&client).await;
+    server::close(client, &after.name).await;
+    let mut found = subjects(ground, &catalog.reached(about), change);
+    let known: BTreeSet<&String> = ground.catalog.relations.iter().map(|r| &r.name).collect();
+    // What asks as its caller shows nobody more than he reads himself.
+    let new = catalog
+        .relations
+        .iter()
+        .filter(|r| !known.contains(&r.name) && !r.asks_as_caller);
+    found.extend(new.map(|r| Subject::New(r.name.clone())));
+    found
+}
+
 fn subjects(ground: &Ground, reached: &BTreeSet<String>, change: &Change) -> Vec<Subject> {
     let tables = ground.tables.iter().enumerate();
-    let tables = tables.filter(|(_, t)| reached.contains(super::catalog::bare(&t.relation.name)));
+    let tables = tables.filter(|(_, t)| reached.contains(bare(&t.relation.name)));
     let mut found: Vec<Subject> = tables.map(|(at, _)| Subject::Table(at)).collect();
     let reads = ground.scheme.reads.iter().map(|r| (*r).to_owned());
     found.extend(reads.chain(change.reads.iter().cloned()).map(Subject::Read));
