@@ -106,7 +106,7 @@ pub(super) struct Found {
 }
 
 fn judged(change: &Change, truth: &Truth, end: End) -> Judgement {
-    let differs = matches!(truth, Truth::Differs(..));
+    let differs = matches!(truth, Truth::Differs(_));
     match (end, differs, change.meant) {
         (_, true, Meant::Equal) => Judgement::Miswritten,
         (End::Code(0), true, Meant::Mutation) => Judgement::Missed,

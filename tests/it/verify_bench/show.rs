@@ -60,7 +60,7 @@ impl Counts {
         }
         let said: String = flat(&found.said).chars().take(300).collect();
         let shows = match &found.truth {
-            Truth::Differs(count, first) => format!("{count} statements differ, as {first}"),
+            Truth::Differs(line) => format!("differs: {line}"),
             Truth::RefusedOtherwise(line) => format!("refused either way: {line}"),
             Truth::NoneKnown | Truth::Invalid(_) => "no difference known".to_owned(),
         };

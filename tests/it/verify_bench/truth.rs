@@ -18,8 +18,8 @@ const PROBE: &str = include_str!("probe.sql");
 pub(super) enum Truth {
     /// The change cannot be made.
     Invalid(String),
-    /// Somebody reads or writes other rows; how many statements show it, and one of them.
-    Differs(usize, String),
+    /// Somebody reads or writes other rows; a statement that shows it.
+    Differs(String),
     /// Only the reason for which a statement is refused differs.
     RefusedOtherwise(String),
     /// Nothing that was tried shows a difference.
@@ -44,6 +44,15 @@ enum Subject {
     New(String),
 }
 
+/// What is asked first, because it is cheap and shows most, and what only where that shows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    AsTheyAre,
+    RowByRow,
+}
+
+const PHASES: [Phase; 2] = [Phase::AsTheyAre, Phase::RowByRow];
+
 impl Before {
     pub(super) async fn new(ground: &Ground) -> Self {
         Self {
@@ -53,11 +62,15 @@ impl Before {
     }
 
     /// What is known of the side without a change; asked now where it is not.
-    async fn of(&self, ground: &Ground, subject: &Subject) -> Outcomes {
-        let key = format!("{subject:?}");
+    async fn of(&self, ground: &Ground, subject: &Subject, phase: Phase) -> Outcomes {
+        let key = format!("{subject:?} {phase:?}");
         let mut known = self.known.lock().await;
         if !known.contains_key(&key) {
-            let found = ask(ground, &self.db, std::slice::from_ref(subject)).await;
+            let mut found = Outcomes::new();
+            for who in &ground.identities {
+                let subjects = std::slice::from_ref(subject);
+                found.extend(ask(ground, &self.db, subjects, who, phase).await);
+            }
             known.insert(key.clone(), found);
         }
         known[&key].clone()
@@ -66,19 +79,19 @@ impl Before {
 
 pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> Truth {
     let about = if change.about.is_empty() {
-        ground
-            .tables
-            .iter()
-            .map(|t| t.relation.name.clone())
-            .collect()
+        let all = ground.tables.iter().map(|t| t.relation.name.clone());
+        all.collect()
     } else {
         change.about.clone()
     };
-    // Before the change is made: what it does to roles shows on both sides.
     let mut subjects = subjects(ground, &ground.catalog.reached(&about), change);
-    let mut outcomes = Outcomes::new();
-    for subject in &subjects {
-        outcomes.extend(before.of(ground, subject).await);
+    if change.undo.is_some() {
+        // What it does to roles shows on both sides, so the side without it is asked before it is made.
+        for subject in &subjects {
+            for phase in PHASES {
+                before.of(ground, subject, phase).await;
+            }
+        }
     }
     let after = ground.copy().await;
     let owner = server::connect(&after.url_as(ground.scheme.owner)).await;
@@ -90,11 +103,10 @@ pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> 
     } else {
         for subject in reached_now(ground, &after, &about, change).await {
             if !subjects.contains(&subject) {
-                outcomes.extend(before.of(ground, &subject).await);
                 subjects.push(subject);
             }
         }
-        compare(&outcomes, &ask(ground, &after, &subjects).await)
+        compared(ground, before, &after, &subjects).await
     };
     if let Some(undo) = &change.undo {
         let client = after.client().await;
@@ -102,6 +114,25 @@ pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> 
         server::close(client, &after.name).await;
     }
     server::remove(&after).await;
+    found
+}
+
+/// Asks until something differs.
+async fn compared(ground: &Ground, before: &Before, after: &Db, subjects: &[Subject]) -> Truth {
+    let mut found = Truth::NoneKnown;
+    for phase in PHASES {
+        let mut outcomes = Outcomes::new();
+        for subject in subjects {
+            outcomes.extend(before.of(ground, subject, phase).await);
+        }
+        for who in &ground.identities {
+            match compare(&outcomes, &ask(ground, after, subjects, who, phase).await) {
+                Truth::Differs(line) => return Truth::Differs(line),
+                Truth::NoneKnown => {}
+                other => found = other,
+            }
+        }
+    }
     found
 }
 
@@ -135,22 +166,30 @@ fn subjects(ground: &Ground, reached: &BTreeSet<String>, change: &Change) -> Vec
     found
 }
 
-/// All outcomes of `subjects` in `db`, for every identity.
-async fn ask(ground: &Ground, db: &Db, subjects: &[Subject]) -> Outcomes {
+/// The outcomes of `subjects` in `db` as `who`.
+async fn ask(
+    ground: &Ground,
+    db: &Db,
+    subjects: &[Subject],
+    who: &Identity,
+    phase: Phase,
+) -> Outcomes {
     let mut outcomes = Outcomes::new();
-    for who in &ground.identities {
-        let client = session(db, who).await;
-        for subject in subjects {
-            let blocks = match subject {
-                Subject::Table(at) => blocks(ground, &ground.tables[*at], who),
-                Subject::Read(sql) => vec![value(sql)],
-                Subject::New(name) => vec![whole(name)],
-            };
-            for block in &blocks {
-                sweep(&client, who, block, &mut outcomes).await;
-            }
-        }
-        drop(client);
+    let mut blocks_of: Vec<Block> = Vec::new();
+    for subject in subjects {
+        blocks_of.extend(match subject {
+            Subject::Table(at) => blocks(ground, &ground.tables[*at], who),
+            Subject::Read(sql) => vec![value(sql)],
+            Subject::New(name) => vec![whole(name)],
+        });
+    }
+    blocks_of.retain(|block| block.prepare.is_some() == (phase == Phase::RowByRow));
+    if blocks_of.is_empty() {
+        return outcomes;
+    }
+    let client = session(db, who).await;
+    for block in &blocks_of {
+        sweep(&client, who, block, &mut outcomes).await;
     }
     outcomes
 }
@@ -211,27 +250,21 @@ fn compare(before: &Outcomes, after: &Outcomes) -> Truth {
     // What is not there and what may not be asked give no row, and neither does what is there and is empty.
     let nothing =
         |outcome: &str| refused(outcome) || outcome.starts_with("0 rows") || outcome == "0";
-    let (mut differing, mut first, mut otherwise) = (0, None, None);
-    for (key, before) in before {
-        let Some(after) = after.get(key) else {
-            panic!("not asked after the change: {key}");
+    let mut found = Truth::NoneKnown;
+    for (key, after) in after {
+        let Some(before) = before.get(key) else {
+            panic!("not asked before the change: {key}");
         };
         if before == after {
             continue;
         }
         let line = format!("{key}: {} -> {}", short(before), short(after));
-        if nothing(before) && nothing(after) {
-            otherwise.get_or_insert(line);
-        } else {
-            differing += 1;
-            first.get_or_insert(line);
+        if !(nothing(before) && nothing(after)) {
+            return Truth::Differs(line);
         }
+        found = Truth::RefusedOtherwise(line);
     }
-    match (first, otherwise) {
-        (Some(first), _) => Truth::Differs(differing, first),
-        (None, Some(otherwise)) => Truth::RefusedOtherwise(otherwise),
-        (None, None) => Truth::NoneKnown,
-    }
+    found
 }
 
 fn short(outcome: &str) -> String {
