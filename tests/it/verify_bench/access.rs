@@ -4,6 +4,7 @@ use super::catalog::{Catalog, Relation, bare};
 use super::change::Change;
 use super::expression::Expression;
 use super::ground::Scheme;
+use std::collections::BTreeSet;
 
 pub(super) fn mutations(catalog: &Catalog, scheme: &Scheme, invoker_views: bool) -> Vec<Change> {
     let mut found = Vec::new();
@@ -17,6 +18,15 @@ pub(super) fn mutations(catalog: &Catalog, scheme: &Scheme, invoker_views: bool)
                 found.extend(new_triggers(relation));
             }
             _ => {}
+        }
+    }
+    for role in scheme.roles {
+        let schemas: BTreeSet<&str> = catalog.relations.iter().map(schema_of).collect();
+        for schema in schemas {
+            let sql = format!("revoke usage on schema {schema} from {role};");
+            let mut change = Change::new("schema usage", "", sql);
+            change.about.clear();
+            found.push(change);
         }
     }
     for trigger in &catalog.triggers {

@@ -47,8 +47,18 @@ impl Change {
     }
 }
 
-/// `most` of `all`, as many of each kind as there is room for, in an order that depends on nothing but their text.
+/// `most` of `all`, four mutations for each change that is equal by construction.
 pub(super) fn choose(all: Vec<Change>, most: usize) -> Vec<Change> {
+    let (equal, mutations): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|c| c.meant == Meant::Equal);
+    let fifth = most / 5;
+    let mut chosen = of_each_kind(mutations, most - fifth);
+    chosen.extend(of_each_kind(equal, fifth));
+    chosen
+}
+
+/// As many of each kind as there is room for, in an order that depends on nothing but their text.
+pub(super) fn of_each_kind(all: Vec<Change>, most: usize) -> Vec<Change> {
     let mut kinds: BTreeMap<&'static str, Vec<Change>> = BTreeMap::new();
     let mut seen = std::collections::BTreeSet::new();
     for change in all {

@@ -4,13 +4,13 @@ use super::catalog::Column;
 use super::ground::{Ground, Identity, Scheme};
 use crate::seed::session_at;
 use crate::seed_clinic::{clinic_schema, clinic_spec, repository};
-use crate::server::{self, fresh_from};
+use crate::server::{self, Db, fresh_from};
 use dbtune::seed::{Options, run};
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
-const WORKLOAD: &str = include_str!("../../../benchmarks/clinic.yaml");
-const OWNER: &str = "clinic_owner";
+pub(super) const WORKLOAD: &str = include_str!("../../../benchmarks/clinic.yaml");
+pub(super) const OWNER: &str = "clinic_owner";
 
 const fn scheme(name: &'static str) -> Scheme {
     Scheme {
@@ -52,13 +52,12 @@ pub(super) fn policies(folder: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Under naive policies, or under the tuned ones.
-pub(super) async fn ground(tuned: bool) -> Ground {
-    let scheme: &'static Scheme = if tuned { &TUNED } else { &NAIVE };
-    let db = fresh_from(scheme.name, clinic_schema().await).await;
+/// The platform with its rows and the policies of `folders`.
+pub(super) async fn filled(label: &str, scale: f64, folders: &[&str]) -> Db {
+    let db = fresh_from(label, clinic_schema().await).await;
     let session = session_at(&db.url_as(OWNER)).await;
     let options = Options {
-        scale: 0.01,
+        scale,
         ..Options::default()
     };
     run(&session, &clinic_spec(), options, &mut |_, _, _| {})
@@ -66,15 +65,25 @@ pub(super) async fn ground(tuned: bool) -> Ground {
         .unwrap();
     drop(session);
     let owner = server::connect(&db.url_as(OWNER)).await;
-    for folder in if tuned {
-        &["naive", "tuned"][..]
-    } else {
-        &["naive"][..]
-    } {
+    for folder in folders {
         for (_, sql) in policies(folder) {
             owner.batch_execute(&sql).await.unwrap();
         }
     }
+    server::close(owner, &db.name).await;
+    db
+}
+
+/// Under naive policies, or under the tuned ones.
+pub(super) async fn ground(tuned: bool) -> Ground {
+    let scheme: &'static Scheme = if tuned { &TUNED } else { &NAIVE };
+    let folders = if tuned {
+        &["naive", "tuned"][..]
+    } else {
+        &["naive"][..]
+    };
+    let db = filled(scheme.name, 0.01, folders).await;
+    let owner = server::connect(&db.url_as(OWNER)).await;
     let identities = identities(&owner).await;
     server::close(owner, &db.name).await;
     Ground::new(scheme, db.name, identities).await
