@@ -10,7 +10,7 @@ pub(super) struct Column {
     pub(super) nullable: bool,
     /// Written by the server.
     pub(super) generated: bool,
-    /// Part of a unique key.
+    /// Part of a unique key, and the one whose value makes a row another.
     pub(super) unique: bool,
     pub(super) labels: Vec<String>,
     /// The table that a foreign key leads to.
@@ -111,7 +111,8 @@ impl Catalog {
         }
         for row in rows(&format!(
             "select c.oid::regclass::text, a.attname::text, format_type(a.atttypid, a.atttypmod), not a.attnotnull, a.attgenerated <> '' or a.attidentity <> '',
-                    exists (select from pg_index i where i.indrelid = c.oid and i.indisunique and a.attnum = any (i.indkey)),
+                    exists (select from pg_index i where i.indrelid = c.oid and i.indisunique and a.attnum = any (i.indkey)
+                      and (i.indnkeyatts = 1 or i.indisprimary or a.atttypid in ('text'::regtype, 'int4'::regtype, 'date'::regtype))),
                     coalesce((select array_agg(e.enumlabel::text order by e.enumsortorder) from pg_enum e where e.enumtypid = a.atttypid), '{{}}'),
                     (select k.confrelid::regclass::text from pg_constraint k where k.conrelid = c.oid and k.contype = 'f' and k.conkey = array[a.attnum] limit 1),
                     a.attacl is not null, coalesce(a.attacl::text ~ '=[a-zA-Z]*a', false)

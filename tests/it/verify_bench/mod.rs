@@ -17,6 +17,7 @@ mod crm;
 mod expression;
 mod functions;
 mod ground;
+mod imagined;
 mod judge;
 mod policies;
 mod probes;

@@ -1,7 +1,8 @@
 //! The statements by which the truth is established.
 
 use super::catalog::{Column, Relation};
-use super::ground::{Ground, Identity, Row, Table};
+use super::ground::{Ground, Identity, Table};
+use super::imagined::Imagined;
 
 /// A statement and what is looked at afterwards.
 pub(super) struct Probe {
@@ -19,10 +20,10 @@ pub(super) struct Block {
     pub(super) probes: Vec<Probe>,
 }
 
-/// At most so many rows are tried to be inserted by each identity in each table.
-const INSERTS: usize = 120;
+/// Imagined rows of an empty table that are tried alone.
+const ALONE: usize = 12;
 /// Columns that the moment of a statement decides on.
-const MOMENT: [&str; 2] = ["created_at", "updated_at"];
+pub(super) const MOMENT: [&str; 2] = ["created_at", "updated_at"];
 
 fn read(said: String) -> Probe {
     Probe {
@@ -70,24 +71,34 @@ pub(super) fn blocks(ground: &Ground, table: &Table, who: &Identity) -> Vec<Bloc
     if !"rp".contains(relation.kind) {
         return found;
     }
-    let inserted = inserts(ground, table, who);
-    if !inserted.is_empty() {
+    let imagined = Imagined::new(ground, table, who);
+    if !imagined.columns.is_empty() {
         found.push(Block {
             prepare: None,
-            probes: inserted,
+            probes: inserts(&imagined),
+        });
+        // Rows as they may be one day, among those that are there.
+        found.push(Block {
+            prepare: Some(imagined.all()),
+            ..as_they_are(ground, relation, who)
         });
     }
-    found.extend(
-        table
-            .rows
-            .iter()
-            .map(|row| alone(ground, relation, row, who)),
-    );
+    if table.rows.is_empty() {
+        let some = imagined.rows.iter().take(ALONE);
+        found.extend(some.map(|row| alone(ground, relation, imagined.insert(row), who)));
+    }
+    found.extend(table.rows.iter().map(|row| {
+        let others = format!(
+            "delete from {} where ctid <> '{}' or tableoid <> '{}'::regclass",
+            relation.name, row.place, row.part
+        );
+        alone(ground, relation, others, who)
+    }));
     found
 }
 
 /// The columns that were there before any change, as one text.
-fn text(relation: &Relation, without: &[&str]) -> String {
+pub(super) fn text(relation: &Relation, without: &[&str]) -> String {
     let columns = relation
         .columns
         .iter()
@@ -188,7 +199,7 @@ fn unasked<'a>(
 }
 
 /// One row alone in the table, so that one row's refusal hides no other's, and no statement has to read it to mean it.
-fn alone(ground: &Ground, relation: &Relation, row: &Row, who: &Identity) -> Block {
+fn alone(ground: &Ground, relation: &Relation, prepare: String, who: &Identity) -> Block {
     let name = &relation.name;
     let mut probes = vec![write(format!("delete from {name}"), None)];
     let any = readable(relation).map(|c| format!(" where {c} is null or {c} is not null"));
@@ -209,99 +220,21 @@ fn alone(ground: &Ground, relation: &Relation, row: &Row, who: &Identity) -> Blo
         }
     }
     Block {
-        prepare: Some(format!(
-            "delete from {name} where ctid <> '{}' or tableoid <> '{}'::regclass",
-            row.place, row.part
-        )),
+        prepare: Some(prepare),
         probes,
     }
 }
 
-/// New rows: all its own, and each value of each column; every combination as far as [`INSERTS`] goes.
-fn inserts(ground: &Ground, table: &Table, who: &Identity) -> Vec<Probe> {
-    let relation = &table.relation;
-    let by_column = relation.columns.iter().any(|c| c.insertable);
-    let columns: Vec<(usize, &Column)> = relation
-        .columns
+/// New rows, each tried alone.
+fn inserts(imagined: &Imagined<'_>) -> Vec<Probe> {
+    let look = imagined.look();
+    let mut probes: Vec<Probe> = imagined
+        .rows
         .iter()
-        .enumerate()
-        .filter(|(_, c)| !c.generated && (!by_column || c.insertable))
+        .map(|row| write(imagined.insert(row), look.clone()))
         .collect();
-    let tried: Vec<Vec<Option<String>>> = columns
-        .iter()
-        .map(|(_, c)| ground.values(relation, c, who))
-        .collect();
-    let base: Vec<Option<String>> = columns
-        .iter()
-        .zip(&tried)
-        .map(|((place, column), tried)| {
-            if relation.key == [column.name.clone()] && tried.is_empty()
-                || column.unique && tried.is_empty()
-            {
-                return Some(fresh(column));
-            }
-            let held = table
-                .rows
-                .first()
-                .and_then(|row| row.values[*place].clone());
-            let own = (ground.scheme.domain)(&relation.name, column).and(tried.first().cloned());
-            own.unwrap_or_else(|| {
-                held.or_else(|| tried.first().cloned().flatten())
-                    .or_else(|| filler(column))
-            })
-        })
-        .collect();
-    let mut found = vec![base.clone()];
-    let singles = columns
-        .iter()
-        .enumerate()
-        .flat_map(|(at, _)| tried[at].iter().map(move |v| (at, v)));
-    for (at, value) in singles.clone() {
-        let mut row = base.clone();
-        row[at].clone_from(value);
-        found.push(row);
-    }
-    // Pairs that change whose the row is first; beyond that an order that mixes them, the same every time.
-    let mut pairs: Vec<_> = singles
-        .clone()
-        .flat_map(|a| {
-            singles
-                .clone()
-                .filter(move |b| a.0 < b.0)
-                .map(move |b| (a, b))
-        })
-        .collect();
-    let whose = |at: usize| (ground.scheme.domain)(&relation.name, columns[at].1).is_none();
-    pairs.sort_by_cached_key(|((a, v), (b, w))| {
-        let text = format!("{a} {v:?} {b} {w:?}");
-        (whose(*a) && whose(*b), super::mixed(&text))
-    });
-    for ((a, v), (b, w)) in pairs {
-        let mut row = base.clone();
-        row[a].clone_from(v);
-        row[b].clone_from(w);
-        found.push(row);
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    found.retain(|row| seen.insert(row.clone()));
-    found.truncate(INSERTS);
-    let names: Vec<&str> = columns.iter().map(|(_, c)| c.name.as_str()).collect();
-    let look = inserted(relation);
-    let statement = |row: &[Option<String>]| {
-        let values: Vec<String> = row.iter().map(|v| literal(v.as_deref())).collect();
-        format!(
-            "insert into {} ({}) values ({})",
-            relation.name,
-            names.join(", "),
-            values.join(", ")
-        )
-    };
-    let mut probes: Vec<Probe> = found
-        .iter()
-        .map(|row| write(statement(row), look.clone()))
-        .collect();
-    if let (Some(row), Some(any)) = (found.first(), readable(relation)) {
-        let said = statement(row);
+    if let (Some(row), Some(any)) = (imagined.rows.first(), readable(imagined.relation)) {
+        let said = imagined.insert(row);
         probes.push(read(format!(
             "with new as ({said} returning {any}) select count(*)::text from new"
         )));
@@ -310,46 +243,7 @@ fn inserts(ground: &Ground, table: &Table, who: &Identity) -> Vec<Probe> {
     probes
 }
 
-/// What a new row came to be, where a key tells it from the others.
-fn inserted(relation: &Relation) -> Option<String> {
-    let [key] = relation.key.as_slice() else {
-        return None;
-    };
-    let column = relation.columns.iter().find(|c| c.name == *key)?;
-    Some(format!(
-        "select {} from {} t where {key} = '{}'",
-        text(relation, &MOMENT),
-        relation.name,
-        fresh(column)
-    ))
-}
-
-/// A value of a key that no row has.
-fn fresh(column: &Column) -> String {
-    match column.type_name.as_str() {
-        "uuid" => "ffffffff-0000-4000-8000-000000000001",
-        "integer" | "bigint" | "smallint" => "30001",
-        "date" => "2039-01-01",
-        "timestamp with time zone" => "2039-01-01 00:00+00",
-        _ => "fresh@x.example",
-    }
-    .to_owned()
-}
-
-/// A value for a column of an empty table.
-fn filler(column: &Column) -> Option<String> {
-    let value = match column.type_name.as_str() {
-        "integer" | "bigint" | "smallint" => "1",
-        "date" | "timestamp with time zone" => "2025-01-01",
-        "uuid" => "ffffffff-0000-4000-8000-000000000002",
-        "jsonb" => "{}",
-        "text" | "citext" => "filler",
-        _ => return None,
-    };
-    Some(value.to_owned())
-}
-
-fn literal(value: Option<&str>) -> String {
+pub(super) fn literal(value: Option<&str>) -> String {
     value.map_or("null".to_owned(), |v| {
         format!("'{}'", v.replace('\'', "''"))
     })
