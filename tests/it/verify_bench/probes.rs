@@ -123,7 +123,7 @@ fn as_they_are(ground: &Ground, relation: &Relation, who: &Identity) -> Block {
             probes,
         };
     }
-    let left = digest("tableoid::text || ctid::text", name);
+    let left = digest(&identity(relation), &format!("{name} t"));
     let look = |sql: &str| (relation.kind != 'v').then(|| sql.to_owned());
     probes.push(write(format!("delete from {name}"), look(&left)));
     if relation.kind != 'v' {

@@ -218,10 +218,10 @@ async fn sweep(client: &Client, who: &Identity, block: &Block, outcomes: &mut Ou
             &[&who.role, &block.prepare, &said, &look, &is_read],
         )
         .await;
-    let state = block
-        .prepare
-        .as_deref()
-        .map_or(String::new(), |p| format!(" after {p}"));
+    let state = block.prepare.as_deref().map_or(String::new(), |p| {
+        let begins: String = p.chars().take(120).collect();
+        format!(" after {begins} … ({:x})", super::mixed(p))
+    });
     match asked {
         Ok(row) => {
             let came: Vec<Option<String>> = row.get(0);
