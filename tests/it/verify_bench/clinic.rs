@@ -21,6 +21,7 @@ const fn scheme(name: &'static str) -> Scheme {
         domain,
         extra: &[],
         reads: &["select count(*)::text from my_locations()"],
+        paths: &["pg_temp, pg_catalog", "auth, public"],
         constants: &["admin", "manager", "anon"],
     }
 }

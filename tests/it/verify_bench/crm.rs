@@ -39,6 +39,7 @@ static SCHEME: Scheme = Scheme {
         "select crm.document_count()::text",
         "select count(*)::text from sec.my_orgs()",
     ],
+    paths: &["decoy, crm, public", "pg_temp, pg_catalog"],
     constants: &["draft", "published", "owner"],
 };
 

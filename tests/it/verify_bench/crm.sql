@@ -77,6 +77,10 @@ create table crm.events_2024 partition of crm.events for values from ('2024-01-0
 create table crm.events_2025 partition of crm.events for values from ('2025-01-01 00:00+00') to ('2026-01-01 00:00+00');
 create table crm.events_rest partition of crm.events default;
 
+create schema decoy;
+create table decoy.orgs (id int primary key, is_open boolean not null);
+insert into decoy.orgs select i, true from generate_series(1, 6) i;
+
 create function sec.uid() returns int language sql stable
   as $$ select nullif(current_setting('app.user_id', true), '')::int $$;
 create function sec.groups() returns int[] language sql stable
@@ -108,6 +112,13 @@ create function sec.shared_with_me(target int) returns boolean language sql stab
 $$;
 create function sec.my_orgs() returns setof int language sql stable security definer set search_path = ''
   as $$ select m.org_id from crm.memberships m where m.user_id = sec.uid() $$;
+
+-- NULL means something here, so STRICT would too.
+create function sec.mine_or_free(who int) returns boolean language sql stable
+  as $$ select who is null or who = sec.uid() $$;
+-- Its names are found by its own path; `decoy` has a table of the same name.
+create function sec.open_org(target int) returns boolean language sql stable security definer set search_path = crm, public
+  as $$ select exists (select 1 from orgs o where o.id = target and o.is_open) $$;
 
 create function sec.keep_org() returns trigger language plpgsql as $$
 begin
@@ -208,6 +219,8 @@ create policy feedback_support on crm.feedback for select to crm_support using (
 create policy tickets_group on crm.tickets for select to crm_agent using (groups && sec.groups() and visible_from <= date '2025-06-01');
 create policy tickets_own on crm.tickets for all to crm_agent using (opened_by = sec.uid()) with check (opened_by = sec.uid() and sec.is_member(org_id));
 create policy tags_read on crm.tags for select to crm_agent, crm_guest using (shared or org_id = coalesce(sec.my_org(), -1));
+create policy tags_open on crm.tags for select to crm_guest using (sec.open_org(org_id));
+create policy tickets_free on crm.tickets for select to crm_agent using (closed and sec.mine_or_free(opened_by));
 create policy tags_write on crm.tags for insert to crm_agent with check (org_id = sec.my_org());
 create policy events_read on crm.events for select to crm_agent using (org_id = sec.my_org() and kind <> 'login');
 create policy events_audit on crm.events for select to crm_auditor using (at >= '2025-01-01' or actor_id is null);

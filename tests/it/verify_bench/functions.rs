@@ -64,10 +64,9 @@ fn attributes(function: &Function, scheme: &Scheme) -> Vec<Change> {
     if function.has_path {
         found.push(alter("search_path", "reset search_path"));
     }
-    found.push(alter(
-        "search_path",
-        "set search_path = pg_temp, pg_catalog",
-    ));
+    for path in scheme.paths {
+        found.push(alter("search_path", &format!("set search_path = {path}")));
+    }
     for role in scheme.roles.iter().chain(&["public"]) {
         let execute = |verb: &str, to: &str| {
             Change::new(

@@ -29,6 +29,8 @@ pub(super) struct Scheme {
     pub(super) extra: &'static [(&'static str, &'static [&'static str])],
     /// Reads of one value beside those of relations.
     pub(super) reads: &'static [&'static str],
+    /// Search paths that a function may be given.
+    pub(super) paths: &'static [&'static str],
     /// Constants that a mutation may put for another.
     pub(super) constants: &'static [&'static str],
 }
