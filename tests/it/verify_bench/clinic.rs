@@ -83,7 +83,7 @@ pub(super) async fn ground(tuned: bool) -> Ground {
     } else {
         &["naive"][..]
     };
-    let db = filled(scheme.name, 0.01, folders).await;
+    let db = filled(scheme.name, 0.004, folders).await;
     let owner = server::connect(&db.url_as(OWNER)).await;
     let identities = identities(&owner).await;
     server::close(owner, &db.name).await;

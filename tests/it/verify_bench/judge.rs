@@ -126,11 +126,13 @@ pub(super) async fn judge(ground: &Ground, changes: Vec<Change>, options: &Optio
     for (changes, lanes) in [(together, options.at_once), (alone, 1)] {
         let (next, total) = (Cell::new(0), changes.len());
         let lane = async || {
-            let shown = ground.shown().await;
+            let (asked, shown) = (ground.copy().await, ground.shown().await);
             let mut found = Vec::new();
             while let Some(change) = changes.get(next.replace(next.get() + 1)) {
                 let at = next.get();
-                if let Some(one) = one(ground, &before, &shown, change, options, &known).await {
+                if let Some(one) =
+                    one(ground, &before, (&asked, &shown), change, options, &known).await
+                {
                     let line = format!(
                         "{} {at}/{total} {:?} {:?} {:.1} s: {} {}",
                         ground.scheme.name,
@@ -144,6 +146,7 @@ pub(super) async fn judge(ground: &Ground, changes: Vec<Change>, options: &Optio
                     found.push(one);
                 }
             }
+            server::remove(&asked).await;
             server::remove(&shown).await;
             found
         };
@@ -160,7 +163,7 @@ pub(super) async fn judge(ground: &Ground, changes: Vec<Change>, options: &Optio
 async fn one(
     ground: &Ground,
     before: &Before,
-    shown: &Db,
+    (asked, shown): (&Db, &Db),
     change: &Change,
     options: &Options,
     known: &RefCell<Known>,
@@ -169,7 +172,7 @@ async fn one(
     let had = known.borrow().truths.get(&key).cloned();
     let truth = match had {
         Some(truth) => truth,
-        None => truth(ground, before, change).await,
+        None => truth(ground, before, asked, change).await,
     };
     known.borrow_mut().learn(key, &truth);
     if let Truth::Invalid(why) = &truth {

@@ -44,6 +44,8 @@ begin
     raise exception using errcode = 'ZZ002';
   exception
     when sqlstate 'ZZ002' then return came;
+    -- What the state of the data is made of is gone.
+    when others then return array_fill('error ' || sqlstate, array[cardinality(said)]);
   end;
 end
 $$;

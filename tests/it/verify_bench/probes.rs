@@ -77,9 +77,9 @@ pub(super) fn blocks(ground: &Ground, table: &Table, who: &Identity) -> Vec<Bloc
             prepare: None,
             probes: inserts(&imagined),
         });
-        // Rows as they may be one day, among those that are there.
+        // Rows as they may be one day, in place of those that are there.
         found.push(Block {
-            prepare: Some(imagined.all()),
+            prepare: Some(format!("delete from {}; {}", relation.name, imagined.all())),
             ..as_they_are(ground, relation, who)
         });
     }

@@ -6,7 +6,7 @@ use super::catalog::{Catalog, bare};
 use super::change::Change;
 use super::ground::{Ground, Identity};
 use super::probes::{Block, blocks, value, whole};
-use crate::server::{self, Db};
+use crate::server::Db;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
@@ -69,7 +69,7 @@ impl Before {
             let mut found = Outcomes::new();
             for who in &ground.identities {
                 let subjects = std::slice::from_ref(subject);
-                found.extend(ask(ground, &self.db, subjects, who, phase).await);
+                found.extend(ask(ground, &self.db, None, subjects, who, phase).await);
             }
             known.insert(key.clone(), found);
         }
@@ -77,7 +77,8 @@ impl Before {
     }
 }
 
-pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> Truth {
+/// Judges `change` on `db`, a copy that is left as it was.
+pub(super) async fn truth(ground: &Ground, before: &Before, db: &Db, change: &Change) -> Truth {
     let about = if change.about.is_empty() {
         let all = ground.tables.iter().map(|t| t.relation.name.clone());
         all.collect()
@@ -85,48 +86,25 @@ pub(super) async fn truth(ground: &Ground, before: &Before, change: &Change) -> 
         change.about.clone()
     };
     let mut subjects = subjects(ground, &ground.catalog.reached(&about), change);
-    if change.undo.is_some() {
-        // What it does to roles shows on both sides, so the side without it is asked before it is made.
-        for subject in &subjects {
-            for phase in PHASES {
-                before.of(ground, subject, phase).await;
+    match reached_now(ground, db, &about, change).await {
+        Err(why) => return Truth::Invalid(why),
+        Ok(reached) => {
+            for subject in reached {
+                if !subjects.contains(&subject) {
+                    subjects.push(subject);
+                }
             }
         }
     }
-    let after = ground.copy().await;
-    let owner = server::connect(&after.url_as(ground.scheme.owner)).await;
-    let made = owner.batch_execute(&change.sql).await;
-    server::close(owner, &after.name).await;
-    let found = if let Err(error) = made {
-        let why = error.as_db_error().map(|e| e.message().to_owned());
-        Truth::Invalid(why.unwrap_or(error.to_string()))
-    } else {
-        for subject in reached_now(ground, &after, &about, change).await {
-            if !subjects.contains(&subject) {
-                subjects.push(subject);
-            }
-        }
-        compared(ground, before, &after, &subjects).await
-    };
-    if let Some(undo) = &change.undo {
-        let client = after.client().await;
-        client.batch_execute(undo).await.unwrap();
-        server::close(client, &after.name).await;
-    }
-    server::remove(&after).await;
-    found
-}
-
-/// Asks until something differs.
-async fn compared(ground: &Ground, before: &Before, after: &Db, subjects: &[Subject]) -> Truth {
     let mut found = Truth::NoneKnown;
     for phase in PHASES {
         let mut outcomes = Outcomes::new();
-        for subject in subjects {
+        for subject in &subjects {
             outcomes.extend(before.of(ground, subject, phase).await);
         }
         for who in &ground.identities {
-            match compare(&outcomes, &ask(ground, after, subjects, who, phase).await) {
+            let after = ask(ground, db, Some(change), &subjects, who, phase).await;
+            match compare(&outcomes, &after) {
                 Truth::Differs(line) => return Truth::Differs(line),
                 Truth::NoneKnown => {}
                 other => found = other,
@@ -136,16 +114,29 @@ async fn compared(ground: &Ground, before: &Before, after: &Db, subjects: &[Subj
     found
 }
 
-/// What there is to ask for in `after`, where the change may lead to more than what was there did.
+/// Makes `change` as the owner, in a transaction that whoever asks gives up.
+async fn make(client: &Client, ground: &Ground, change: &Change) -> Result<(), String> {
+    let sql = format!(
+        "begin; set local role {};\n{}\n;set local role none",
+        ground.scheme.owner, change.sql
+    );
+    client.batch_execute(&sql).await.map_err(|error| {
+        let message = error.as_db_error().map(|e| e.message().to_owned());
+        message.unwrap_or(error.to_string())
+    })
+}
+
+/// What there is to ask for after `change`, where it may lead to more than what was there did.
 async fn reached_now(
     ground: &Ground,
-    after: &Db,
+    db: &Db,
     about: &[String],
     change: &Change,
-) -> Vec<Subject> {
-    let client = after.client().await;
+) -> Result<Vec<Subject>, String> {
+    let client = db.client().await;
+    make(&client, ground, change).await?;
     let catalog = Catalog::read(&client).await;
-    server::close(client, &after.name).await;
+    client.batch_execute("rollback").await.unwrap();
     let mut found = subjects(ground, &catalog.reached(about), change);
     let known: BTreeSet<&String> = ground.catalog.relations.iter().map(|r| &r.name).collect();
     // What asks as its caller shows nobody more than he reads himself.
@@ -154,7 +145,7 @@ async fn reached_now(
         .iter()
         .filter(|r| !known.contains(&r.name) && !r.asks_as_caller);
     found.extend(new.map(|r| Subject::New(r.name.clone())));
-    found
+    Ok(found)
 }
 
 fn subjects(ground: &Ground, reached: &BTreeSet<String>, change: &Change) -> Vec<Subject> {
@@ -166,10 +157,11 @@ fn subjects(ground: &Ground, reached: &BTreeSet<String>, change: &Change) -> Vec
     found
 }
 
-/// The outcomes of `subjects` in `db` as `who`.
+/// The outcomes of `subjects` in `db` as `who`, where `change` has been made.
 async fn ask(
     ground: &Ground,
     db: &Db,
+    change: Option<&Change>,
     subjects: &[Subject],
     who: &Identity,
     phase: Phase,
@@ -188,8 +180,15 @@ async fn ask(
         return outcomes;
     }
     let client = session(db, who).await;
+    if let Some(change) = change {
+        make(&client, ground, change).await.unwrap();
+    }
     for block in &blocks_of {
         sweep(&client, who, block, &mut outcomes).await;
+    }
+    if change.is_some() {
+        // The next one waits for no lock.
+        client.batch_execute("rollback").await.unwrap();
     }
     outcomes
 }
@@ -222,26 +221,10 @@ async fn sweep(client: &Client, who: &Identity, block: &Block, outcomes: &mut Ou
         let begins: String = p.chars().take(120).collect();
         format!(" after {begins} … ({:x})", super::mixed(p))
     });
-    match asked {
-        Ok(row) => {
-            let came: Vec<Option<String>> = row.get(0);
-            for (probe, came) in block.probes.iter().zip(came) {
-                outcomes.insert(
-                    format!("{}: {}{state}", who.name, probe.said),
-                    came.unwrap_or_default(),
-                );
-            }
-        }
-        // The table or the column of a whole block is gone.
-        Err(error) => {
-            let code = error.code().map_or(String::new(), |c| c.code().to_owned());
-            for probe in &block.probes {
-                outcomes.insert(
-                    format!("{}: {}{state}", who.name, probe.said),
-                    format!("error {code}"),
-                );
-            }
-        }
+    let came: Vec<Option<String>> = asked.unwrap().get(0);
+    for (probe, came) in block.probes.iter().zip(came) {
+        let key = format!("{}: {}{state}", who.name, probe.said);
+        outcomes.insert(key, came.unwrap_or_default());
     }
 }
 
