@@ -32,13 +32,13 @@ impl Default for Options {
 impl Options {
     pub(super) fn from(environment: &BTreeMap<String, String>) -> Self {
         let given = |name: &str| environment.get(&format!("DBTUNE_VERIFY_{name}")).cloned();
-        let changes = given("CHANGES");
-        let most = changes.as_ref().and_then(|c| c.parse().ok());
+        let changes = given("CHANGES").unwrap_or_default();
+        let asked = changes.split(',').map(str::trim).filter(|w| !w.is_empty());
+        let (numbers, words): (Vec<&str>, Vec<&str>) =
+            asked.partition(|w| w.parse::<usize>().is_ok());
         Self {
-            most,
-            words: changes.filter(|_| most.is_none()).map_or(Vec::new(), |c| {
-                c.split(',').map(|w| w.trim().to_owned()).collect()
-            }),
+            most: numbers.first().map(|n| n.parse().unwrap()),
+            words: words.into_iter().map(str::to_owned).collect(),
             at_once: given("AT_ONCE").map_or(2, |n| n.parse().unwrap()),
             program: given("PROGRAM")
                 .map_or(PathBuf::from(env!("CARGO_BIN_EXE_dbtune")), PathBuf::from),
