@@ -123,6 +123,16 @@ async fn identities(client: &Client) -> Vec<Identity> {
     )
     .await;
     let author = one(client, "select author_id::text from handouts where not is_published and deleted_at is null order by 1 limit 1").await;
+    let deleted = one(
+        client,
+        "select id::text from users where deleted_at is not null order by 1 limit 1",
+    )
+    .await;
+    let suspended = one(
+        client,
+        "select id::text from users where status = 'suspended' order by 1 limit 1",
+    )
+    .await;
     let kiosk = one(
         client,
         "select kiosk_id::text from checkin_sessions group by 1 order by count(*) desc, 1 limit 1",
@@ -152,6 +162,8 @@ async fn identities(client: &Client) -> Vec<Identity> {
         signed("front desk that claims to be admin", &front, "admin"),
         signed("admin", &admin, "admin"),
         signed("author", &author, "zzz"),
+        signed("deleted user", &deleted, "nurse"),
+        signed("suspended user", &suspended, "nurse"),
         signed("stranger", &NOBODY.to_owned(), "nurse"),
         (
             "manager at a clinic",

@@ -87,7 +87,7 @@ impl Ground {
         let catalog = Catalog::read(&client).await;
         let mut tables = Vec::new();
         for relation in &catalog.relations {
-            let rows = if "rp".contains(relation.kind) {
+            let rows = if "rpc".contains(relation.kind) {
                 rows(&client, relation, &identities).await
             } else {
                 Vec::new()

@@ -43,7 +43,9 @@ impl<'a> Imagined<'a> {
                     .first()
                     .and_then(|row| row.values[*place].clone())
             };
-            base.push(if column.unique && tried.is_empty() {
+            // A part of a table takes no other time.
+            let is_free = column.type_name != "timestamp with time zone" || held().is_none();
+            base.push(if column.unique && tried.is_empty() && is_free {
                 keys.insert(at);
                 Some(fresh(column, 0))
             } else if let Some(own) = own {

@@ -1,6 +1,6 @@
 //! The statements by which the truth is established.
 
-use super::catalog::{Column, Relation};
+use super::catalog::Relation;
 use super::ground::{Ground, Identity, Table};
 use super::imagined::Imagined;
 
@@ -67,8 +67,8 @@ pub(super) fn whole(relation: &str) -> Block {
 /// All that `who` may do to `table`.
 pub(super) fn blocks(ground: &Ground, table: &Table, who: &Identity) -> Vec<Block> {
     let relation = &table.relation;
-    let mut found = vec![as_they_are(ground, relation, who)];
-    if !"rp".contains(relation.kind) {
+    let mut found = vec![as_they_are(table)];
+    if !"rpc".contains(relation.kind) {
         return found;
     }
     let imagined = Imagined::new(ground, table, who);
@@ -80,8 +80,12 @@ pub(super) fn blocks(ground: &Ground, table: &Table, who: &Identity) -> Vec<Bloc
         // Rows as they may be one day, in place of those that are there.
         found.push(Block {
             prepare: Some(format!("delete from {}; {}", relation.name, imagined.all())),
-            ..as_they_are(ground, relation, who)
+            ..as_they_are(table)
         });
+    }
+    if relation.kind == 'c' {
+        // The table that it is a part of is looked at more closely.
+        return found;
     }
     if table.rows.is_empty() {
         let some = imagined.rows.iter().take(ALONE);
@@ -107,7 +111,8 @@ pub(super) fn text(relation: &Relation, without: &[&str]) -> String {
     format!("row({})::text", columns.join(", "))
 }
 
-fn as_they_are(ground: &Ground, relation: &Relation, who: &Identity) -> Block {
+fn as_they_are(table: &Table) -> Block {
+    let relation = &table.relation;
     let name = &relation.name;
     let all = text(relation, &[]);
     let mut probes = vec![read(digest(&all, &format!("{name} t")))];
@@ -138,16 +143,14 @@ fn as_they_are(ground: &Ground, relation: &Relation, who: &Identity) -> Block {
             ));
         }
     }
-    if let Some((column, constant)) = unasked(ground, relation, who) {
+    for (column, constant) in constants(table) {
         let changed = digest(
             &identity(relation),
             &format!("{name} t where {column} = '{constant}'"),
         );
         let changed = look(&changed);
-        probes.push(write(
-            format!("update {name} set {column} = '{constant}'"),
-            changed,
-        ));
+        let said = format!("update {name} set {column} = '{constant}'");
+        probes.push(write(said, changed));
     }
     Block {
         prepare: None,
@@ -178,24 +181,33 @@ fn readable(relation: &Relation) -> Option<&str> {
     Some(&column.name)
 }
 
-/// A column that no policy asks for, and a constant that no row holds.
-fn unasked<'a>(
-    ground: &Ground,
-    relation: &'a Relation,
-    who: &Identity,
-) -> Option<(&'a str, &'static str)> {
-    let free = |c: &&Column| {
-        !c.unique
-            && !c.generated
-            && c.references.is_none()
-            && ground.values(relation, c, who).is_empty()
-    };
-    let column = relation
-        .columns
-        .iter()
-        .filter(free)
-        .find(|c| c.type_name == "text")?;
-    Some((&column.name, "zz"))
+/// Columns that can be set to one constant in every row, and that constant: each column may be granted alone.
+fn constants(table: &Table) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    for (place, column) in table.relation.columns.iter().enumerate() {
+        let is_time = matches!(
+            column.type_name.as_str(),
+            "date" | "timestamp with time zone"
+        );
+        if column.generated || column.references.is_some() || column.unique && !is_time {
+            continue;
+        }
+        let constant = match column.type_name.as_str() {
+            "text" => "zz",
+            "integer" | "smallint" | "bigint" => "1",
+            "boolean" => "true",
+            "jsonb" | "text[]" | "integer[]" => "{}",
+            // One that its partition takes.
+            _ if is_time => {
+                let held = table.rows.first().and_then(|r| r.values[place].as_deref());
+                held.unwrap_or("2025-06-15")
+            }
+            name if name.starts_with("numeric") => "1",
+            _ => continue,
+        };
+        found.push((column.name.as_str(), constant.to_owned()));
+    }
+    found
 }
 
 /// One row alone in the table, so that one row's refusal hides no other's, and no statement has to read it to mean it.
