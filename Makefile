@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_FLAGS := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test test-versions lint doc docs side-by-side bench bench-apply bench-audit bench-driver bench-gate test-sqlx-cli
+.PHONY: help deps build demo test test-versions lint doc docs side-by-side bench bench-apply bench-audit bench-driver bench-gate bench-verify test-sqlx-cli
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target about; do \
@@ -61,3 +61,6 @@ bench-driver: deps ## dbtune's driver beside pgbench on one server, in turns; DB
 
 bench-gate: deps ## the gate's error rates on a server and in simulation; DBTUNE_GATE_RUNS (100) of DBTUNE_GATE_SECONDS (60) each
 	cargo test --release --lib --test it $(CARGO_FLAGS) -- --ignored --nocapture --test-threads 1 bench_gate:: simulation::
+
+bench-verify: deps ## whether verify can be fooled: generated changes against the truth; DBTUNE_VERIFY_CHANGES (a number, or words)
+	cargo test --release --test it $(CARGO_FLAGS) -- --ignored --nocapture --test-threads 1 verify_bench:: verify_rewrites::

@@ -10,6 +10,14 @@ pub(crate) fn repository(path: &str) -> std::path::PathBuf {
 
 /// The demo platform without rows and policies.
 pub(crate) async fn clinic(label: &str) -> (Db, Session) {
+    let db = fresh_from(label, clinic_schema().await).await;
+    // As the owner of the tables, who is no superuser.
+    let session = session_at(&db.url_as("clinic_owner")).await;
+    (db, session)
+}
+
+/// The template of the demo platform without rows and policies.
+pub(crate) async fn clinic_schema() -> &'static str {
     let mut files: Vec<_> = std::fs::read_dir(repository("migrations"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -22,10 +30,7 @@ pub(crate) async fn clinic(label: &str) -> (Db, Session) {
         "set role clinic_owner".to_owned(),
     ];
     scripts.extend(files.iter().map(|file| read(file)));
-    let db = fresh_from(label, template("clinic_schema", &scripts).await).await;
-    // As the owner of the tables, who is no superuser.
-    let session = session_at(&db.url_as("clinic_owner")).await;
-    (db, session)
+    template("clinic_schema", &scripts).await
 }
 
 pub(crate) fn clinic_spec() -> Spec {

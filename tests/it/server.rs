@@ -109,7 +109,7 @@ async fn create(name: &str, template: &str) {
 }
 
 /// Ends `client` and waits until the server has noticed: a template may have no sessions.
-async fn close(client: Client, database: &str) {
+pub(crate) async fn close(client: Client, database: &str) {
     drop(client);
     let admin = admin().await;
     loop {
@@ -125,6 +125,12 @@ async fn close(client: Client, database: &str) {
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+}
+
+/// Drops a database that many of would fill the disk.
+pub(crate) async fn remove(db: &Db) {
+    let statement = format!("drop database \"{}\" with (force)", db.name);
+    admin().await.batch_execute(&statement).await.unwrap();
 }
 
 /// Where the server's programs are; asked as its superuser.

@@ -137,7 +137,7 @@ async fn check(source: &Target, change: &str) -> Findings {
         ..Options::default()
     };
     let note = &mut |_, _, _: &str| {};
-    let found = verify(pair.before(), pair.after(), &personas, &options, note)
+    let (found, _) = verify(pair.before(), pair.after(), None, &personas, &options, note)
         .await
         .unwrap();
     pair.close().await.unwrap();
