@@ -1,4 +1,4 @@
-use crate::model::{Catalog, Column, Command, Name, Policy, Table, Volatility};
+use crate::model::{Catalog, Collation, Column, Command, Name, Policy, Table, Volatility};
 use crate::model::{ForeignKey, Function};
 use crate::sql::rewrite::{Depth, rewrite_using};
 use crate::sql::tree::{parse_expression, print_expression};
@@ -9,6 +9,7 @@ fn column(name: &str, kind: &str) -> Column {
         type_name: kind.into(),
         type_kind: 'b',
         not_null: true,
+        collation: Some(Collation::Inapplicable),
         ..Column::default()
     }
 }
@@ -38,7 +39,10 @@ fn function(name: &str, arguments: &[&str], body: &str) -> Function {
 }
 
 fn catalog() -> Catalog {
-    let mut catalog = Catalog::default();
+    let mut catalog = Catalog {
+        equality_elsewhere: Some(std::collections::BTreeSet::new()),
+        ..Catalog::default()
+    };
     catalog.server.search_path = vec!["public".into()];
     let places = Table {
         rows: Some(100.0),
@@ -65,7 +69,8 @@ fn catalog() -> Catalog {
         columns: vec![column("person", "uuid"), column("place", "uuid")],
         ..Table::default()
     };
-    for (name, table) in [("places", places), ("visits", visits), ("seats", seats)] {
+    for (name, mut table) in [("places", places), ("visits", visits), ("seats", seats)] {
+        table.ruled = Some(false);
         catalog.tables.insert(Name::new("public", name), table);
     }
     catalog.functions = vec![
