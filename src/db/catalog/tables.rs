@@ -2,8 +2,8 @@ use super::Reader;
 use super::decode::{get, letter, unsigned};
 use crate::db::Result;
 use crate::model::{
-    Activity, Catalog, Collation, Column, ColumnStats, Command, ForeignKey, Gap, Name, Policy, Table,
-    TableKind,
+    Activity, Catalog, Collation, Column, ColumnStats, Command, ForeignKey, Gap, Name, Policy,
+    Table, TableKind,
 };
 use std::collections::BTreeMap;
 use tokio_postgres::Row;

@@ -63,8 +63,13 @@ pub(super) fn given(
             constants += 1;
         } else {
             let kind = function.argument_types.get(place);
-            let bound = bound(argument, kind.ok_or("it has too few arguments")?, function, catalog)?;
-            found.push(Given::Bound(bound));
+            let bound = bound(
+                argument,
+                kind.ok_or("it has too few arguments")?,
+                function,
+                catalog,
+            )?;
+            found.push(Given::Bound(Box::new(bound)));
         }
     }
     Ok(found)
@@ -164,13 +169,22 @@ fn is_of_session(call: &FuncCall, inside: &Function, catalog: &Catalog, depth: u
         .functions_named(schema, name)
         .filter(|f| f.name.schema != "pg_catalog");
     let (Some(function), None) = (named.next(), named.next()) else {
-        let own = catalog.functions_named("", name).any(|f| f.name.schema != "pg_catalog");
+        let own = catalog
+            .functions_named("", name)
+            .any(|f| f.name.schema != "pg_catalog");
         return !own && matches!(schema, "" | "pg_catalog") && OF_SETTINGS.contains(&name);
     };
     // Whoever the function runs as must be able to call it.
-    let runs_as = if inside.security_definer { Some(inside.owner.as_str()) } else { None };
+    let runs_as = if inside.security_definer {
+        Some(inside.owner.as_str())
+    } else {
+        None
+    };
     let allowed = runs_as.is_none_or(|owner| may_call(owner, function, catalog));
-    let settings = function.config.iter().all(|c| c.starts_with("search_path="));
+    let settings = function
+        .config
+        .iter()
+        .all(|c| c.starts_with("search_path="));
     if !allowed || !settings || schema.is_empty() || depth == 0 || function.language != "sql" {
         return false;
     }

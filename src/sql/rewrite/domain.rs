@@ -142,7 +142,11 @@ impl Rewriter<'_> {
             Volatility::Stable => true,
             Volatility::Immutable => matches!(node.node, Some(NodeEnum::SubLink(_))),
         };
-        if !once || known::expression(node).is_err() || is_literal(node) || !free_columns(node, self.catalog)?.is_empty() {
+        if !once
+            || known::expression(node).is_err()
+            || is_literal(node)
+            || !free_columns(node, self.catalog)?.is_empty()
+        {
             return None;
         }
         let domain = self.domains.iter().find(|d| beside.contains(&d.column))?;

@@ -2,8 +2,8 @@
 
 use super::known::{self, Plain};
 use super::refusal::Attempt;
-use super::typed::{self, Levels};
 use super::total;
+use super::typed::{self, Levels};
 use crate::model::Catalog;
 use crate::sql::scope::{Path, Relation, binds, calls, free_columns, relations};
 use crate::sql::tree::{IntoNode, all_of, conjuncts, is_equality, parts};
@@ -133,11 +133,7 @@ pub(super) fn is_closed(node: &Node, inner: &[Relation], catalog: &Catalog) -> O
 }
 
 /// Whether join conditions speak of inner rows alone; they too are asked of all inner rows.
-fn joins_are_closed(
-    from: &[Node],
-    inner: &[Relation],
-    catalog: &Catalog,
-) -> Result<bool, String> {
+fn joins_are_closed(from: &[Node], inner: &[Relation], catalog: &Catalog) -> Result<bool, String> {
     let unknown = "a sub-select has a FROM that is not known";
     let mut pending: Vec<&Node> = from.iter().collect();
     while let Some(node) = pending.pop() {

@@ -109,13 +109,11 @@ pub(super) fn why_volatile<T>(call: &FuncCall, catalog: &Catalog) -> Attempt<T> 
 /// The function that the call certainly means.
 fn only_function<'a>(call: &FuncCall, catalog: &'a Catalog) -> Attempt<&'a Function> {
     let (schema, name) = qualified(&call.funcname);
-    let fits = |f: &&Function| {
-        f.name.name == name && (schema.is_empty() || f.name.schema == schema)
-    };
+    let fits =
+        |f: &&Function| f.name.name == name && (schema.is_empty() || f.name.schema == schema);
     let mut named = catalog.functions.iter().filter(fits);
-    let opens = |f: &&Function| {
-        f.returns == "boolean" && matches!(f.language.as_str(), "sql" | "plpgsql")
-    };
+    let opens =
+        |f: &&Function| f.returns == "boolean" && matches!(f.language.as_str(), "sql" | "plpgsql");
     let Some(first) = catalog.functions.iter().filter(fits).find(opens) else {
         return Ok(None);
     };
@@ -191,7 +189,10 @@ fn compares_as_before(
         if holds_collate(argument) {
             return Err("an argument has COLLATE".to_owned());
         }
-        let text = matches!(kind.as_str(), "text" | "character varying" | "character" | "name");
+        let text = matches!(
+            kind.as_str(),
+            "text" | "character varying" | "character" | "name"
+        );
         // `name` is compared byte by byte, and hands that on.
         plain &= !text || !holds_name(argument);
     }
@@ -205,13 +206,12 @@ fn compares_as_before(
 /// Whether an expression may hold a value of type `name`, such as `current_user`.
 fn holds_name(node: &Node) -> bool {
     match &node.node {
-        Some(NodeEnum::AConst(_)) => false,
+        Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_)) => false,
         Some(NodeEnum::FuncCall(call)) => {
             let (_, name) = qualified(&call.funcname);
             name != "current_setting"
         }
         Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_none_or(holds_name),
-        Some(NodeEnum::ColumnRef(_)) => false,
         _ => true,
     }
 }
@@ -248,7 +248,7 @@ fn guard(set: &mut SelectStmt, given: &[Given]) {
     for value in given {
         if let Given::Bound(node) = value {
             let test = NullTest {
-                arg: Some(Box::new(node.clone())),
+                arg: Some(node.clone()),
                 nulltesttype: NullTestType::IsNotNull.into(),
                 ..Default::default()
             };
@@ -286,7 +286,9 @@ fn key_type(
         return Err("column, parameter and key are of different types".to_owned());
     }
     if !typed::is_plain(&name, catalog) {
-        return Err(format!("which operator compares {name} depends on the search path"));
+        return Err(format!(
+            "which operator compares {name} depends on the search path"
+        ));
     }
     match key.collation {
         Some(Collation::Nondeterministic) => {

@@ -60,8 +60,8 @@ fn variant(function: &Function, call: &FuncCall, given: &[Given], catalog: &Cata
         let found = parse_expression(text).ok().and_then(|node| calls(&node));
         for other in found.unwrap_or_default() {
             let (schema, name) = qualified(&other.funcname);
-            let same = name == function.name.name
-                && (schema.is_empty() || schema == function.name.schema);
+            let same =
+                name == function.name.name && (schema.is_empty() || schema == function.name.schema);
             if same {
                 all.insert(bound(&other));
             }
@@ -99,7 +99,9 @@ fn schema(function: &Function, catalog: &Catalog) -> String {
 
 fn is_exposed(schema: &str, catalog: &Catalog) -> bool {
     match catalog.server.settings.get("pgrst.db_schemas") {
-        Some(listed) => listed.split(',').any(|s| s.trim().trim_matches('"') == schema),
+        Some(listed) => listed
+            .split(',')
+            .any(|s| s.trim().trim_matches('"') == schema),
         None => EXPOSED.contains(&schema),
     }
 }

@@ -8,7 +8,7 @@ use super::known;
 use super::refusal::Attempt;
 use super::step::{self, Step};
 use super::typed::{self, Levels};
-use super::{Rewritten, function, split};
+use super::{Rewritten, function, raising, split};
 use crate::model::{Catalog, Volatility};
 use crate::sql::scope::{free_columns, free_in_select, relations, worst_volatility};
 use crate::sql::tree::{
@@ -18,16 +18,32 @@ use pg_query::protobuf::{AExprKind, BoolExprType, SelectStmt, SubLink, SubLinkTy
 use pg_query::{Node, NodeEnum};
 
 /// Rewrites every membership test that stands where NULL and false mean the same: under AND and OR only.
-pub(super) fn rewrite(node: &mut Node, levels: &Levels, catalog: &Catalog, made: &mut Rewritten) {
+///
+/// `guards`: something beside it may raise an error for rows that it keeps away.
+pub(super) fn rewrite(
+    node: &mut Node,
+    guards: bool,
+    levels: &Levels,
+    catalog: &Catalog,
+    made: &mut Rewritten,
+) {
     if let Some(NodeEnum::BoolExpr(e)) = &mut node.node {
-        if e.boolop() != BoolExprType::NotExpr {
-            for arg in &mut e.args {
-                rewrite(arg, levels, catalog, made);
-            }
+        let beside = match e.boolop() {
+            BoolExprType::AndExpr => raising::beside(&e.args, levels, catalog),
+            BoolExprType::OrExpr => vec![false; e.args.len()],
+            _ => return,
+        };
+        for (arg, raises) in e.args.iter_mut().zip(beside) {
+            rewrite(arg, guards || raises, levels, catalog, made);
         }
         return;
     }
+    let companions = made.companions.len();
     match attempt(node, levels, catalog, made) {
+        Ok(Some(_)) if guards => {
+            made.companions.truncate(companions);
+            made.refuse(node, raising::BESIDE);
+        }
         Ok(Some((replacement, step))) => {
             *node = replacement;
             if !made.steps.contains(&step) {
@@ -81,7 +97,7 @@ fn rewrite_inside(node: &mut Node, levels: &Levels, catalog: &Catalog, made: &mu
             let mut inside = levels.clone();
             inside.push(relations(select, catalog).unwrap_or_default());
             if let Some(condition) = select.where_clause.as_deref_mut() {
-                rewrite(condition, &inside, catalog, made);
+                rewrite(condition, false, &inside, catalog, made);
             }
         }
         _ => {}
@@ -89,9 +105,9 @@ fn rewrite_inside(node: &mut Node, levels: &Levels, catalog: &Catalog, made: &mu
 }
 
 fn from_link(link: &SubLink, levels: &Levels, catalog: &Catalog) -> Attempt<(Node, Step)> {
-    let select = match link.subselect.as_deref().and_then(|s| s.node.as_ref()) {
-        Some(NodeEnum::SelectStmt(select)) => select,
-        _ => return Ok(None),
+    let inside = link.subselect.as_deref().and_then(|s| s.node.as_ref());
+    let Some(NodeEnum::SelectStmt(select)) = inside else {
+        return Ok(None);
     };
     let link_node = Node {
         node: Some(NodeEnum::SubLink(Box::new(link.clone()))),

@@ -6,6 +6,8 @@
 
 mod array;
 mod bind;
+#[cfg(test)]
+mod breaches;
 mod case;
 mod distinct;
 mod domain;
@@ -18,6 +20,7 @@ mod membership;
 mod opened;
 mod printed;
 mod quiet;
+mod raising;
 mod refusal;
 mod shape;
 mod split;
@@ -134,7 +137,7 @@ fn attempt(
 ) -> Result<(Node, Rewritten), Unreadable> {
     let mut node = parse_expression(expression)?;
     let mut made = Rewritten::default();
-    let changes = still::during(table, catalog);
+    let changes = still::during(expression, table, catalog);
     let untouchable = printed::changes(&node, table, catalog).or_else(|| {
         let why = changes.settings.as_ref()?;
         Some(format!("settings may change inside a statement: {why}"))
@@ -147,7 +150,7 @@ fn attempt(
     let levels = typed::of_table(table);
     if depth >= Depth::Sets {
         shape::rewrite(&mut node, table, &levels, &catalog, &mut made);
-        membership::rewrite(&mut node, &levels, &catalog, &mut made);
+        membership::rewrite(&mut node, false, &levels, &catalog, &mut made);
     }
     if let Some(policy) = policy.filter(|_| depth == Depth::Domain) {
         domain::rewrite(&mut node, policy, table, &catalog, &mut made);

@@ -5,9 +5,7 @@ use super::refusal::Attempt;
 use crate::model::{Catalog, Function, Name};
 use crate::sql::quote;
 use crate::sql::scope::{Relation, binds, relations};
-use crate::sql::tree::{
-    IntoNode, column_path, parse_statement, parts_mut, string, subselect_mut,
-};
+use crate::sql::tree::{IntoNode, column_path, parse_statement, parts_mut, string, subselect_mut};
 use pg_query::protobuf::{ColumnRef, ParamRef, SelectStmt, SubLinkType};
 use pg_query::{Node, NodeEnum};
 
@@ -22,7 +20,7 @@ pub(super) enum Given {
     /// A constant, which stays an argument: the number of it.
     Constant(usize),
     /// What does not depend on the row.
-    Bound(Node),
+    Bound(Box<Node>),
 }
 
 /// The select inside the body's single EXISTS; `None` where the body is something else.
@@ -281,7 +279,7 @@ impl Marker<'_> {
                 location: 0,
             })
             .into_node(),
-            Some(Given::Bound(node)) => node.clone(),
+            Some(Given::Bound(node)) => (**node).clone(),
             None => return Err("it has no such parameter".to_owned()),
         })
     }
@@ -294,8 +292,7 @@ fn mentions_name(node: &Node) -> bool {
         return true;
     };
     !select.from_clause.is_empty()
-        || crate::sql::scope::expressions(select)
-            .is_none_or(|all| all.iter().any(|inside| names_inside(inside)))
+        || crate::sql::scope::expressions(select).is_none_or(|all| all.iter().any(names_inside))
 }
 
 fn names_inside(node: &Node) -> bool {

@@ -61,7 +61,11 @@ fn without_places(value: &mut serde_json::Value) {
 }
 
 fn hidden_operator(node: &Node, levels: &Levels, catalog: &Catalog) -> Option<String> {
-    if catalog.equality_elsewhere.as_ref().is_some_and(|t| t.is_empty()) {
+    if catalog
+        .equality_elsewhere
+        .as_ref()
+        .is_some_and(std::collections::BTreeSet::is_empty)
+    {
         return None;
     }
     let compared = match node.node.as_ref() {
@@ -81,9 +85,10 @@ fn hidden_operator(node: &Node, levels: &Levels, catalog: &Catalog) -> Option<St
         }
         _ => Vec::new(),
     };
-    let safe = compared.into_iter().flatten().all(|side| {
-        typed::of(side, levels, catalog).is_some_and(|t| typed::is_plain(&t, catalog))
-    });
+    let safe = compared
+        .into_iter()
+        .flatten()
+        .all(|side| typed::of(side, levels, catalog).is_some_and(|t| typed::is_plain(&t, catalog)));
     if !safe {
         return Some(
             "nullif, case … when or is distinct from could come back with another operator"

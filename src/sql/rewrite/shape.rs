@@ -3,7 +3,7 @@
 use super::refusal::Attempt;
 use super::step::{self, Step};
 use super::typed::Levels;
-use super::{Rewritten, array, case, distinct, known};
+use super::{Rewritten, array, case, distinct, known, raising};
 use crate::model::{Catalog, Name, Volatility};
 use crate::sql::scope::worst_volatility;
 use pg_query::protobuf::BoolExprType;
@@ -17,7 +17,19 @@ pub(super) fn rewrite(
     catalog: &Catalog,
     made: &mut Rewritten,
 ) {
+    rewrite_beside(node, false, table, levels, catalog, made);
+}
+
+fn rewrite_beside(
+    node: &mut Node,
+    guards: bool,
+    table: &Name,
+    levels: &Levels,
+    catalog: &Catalog,
+    made: &mut Rewritten,
+) {
     match respelled(node, table, levels, catalog) {
+        Ok(Some(_)) if guards => made.refuse(node, raising::BESIDE),
         Ok(Some((replacement, step))) => {
             *node = replacement;
             if !made.steps.contains(&step) {
@@ -30,8 +42,13 @@ pub(super) fn rewrite(
     if let Some(NodeEnum::BoolExpr(e)) = &mut node.node
         && e.boolop() != BoolExprType::NotExpr
     {
-        for arg in &mut e.args {
-            rewrite(arg, table, levels, catalog, made);
+        let beside = if e.boolop() == BoolExprType::AndExpr {
+            raising::beside(&e.args, levels, catalog)
+        } else {
+            vec![false; e.args.len()]
+        };
+        for (arg, raises) in e.args.iter_mut().zip(beside) {
+            rewrite_beside(arg, guards || raises, table, levels, catalog, made);
         }
     }
 }

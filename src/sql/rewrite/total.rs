@@ -48,9 +48,9 @@ fn of_row(node: &Node, once: bool, catalog: &Catalog) -> bool {
         return true;
     }
     levels(&selecting(node.clone()), catalog).is_some_and(|levels| {
-        levels
-            .iter()
-            .all(|level| expressions(level).is_some_and(|all| all.iter().all(|n| asked.total(n, DEPTH))))
+        levels.iter().all(|level| {
+            expressions(level).is_some_and(|all| all.iter().all(|n| asked.total(n, DEPTH)))
+        })
     })
 }
 
@@ -95,7 +95,9 @@ impl Asked<'_> {
             Some(NodeEnum::SubLink(l)) => {
                 matches!(
                     l.sub_link_type(),
-                    SubLinkType::ExistsSublink | SubLinkType::AnySublink | SubLinkType::ArraySublink
+                    SubLinkType::ExistsSublink
+                        | SubLinkType::AnySublink
+                        | SubLinkType::ArraySublink
                 ) || is_one_row(node)
             }
             Some(NodeEnum::TypeCast(cast)) => {
@@ -103,7 +105,8 @@ impl Asked<'_> {
                     .type_name
                     .as_ref()
                     .is_some_and(|t| matches!(qualified(&t.names), ("" | "pg_catalog", "text")));
-                return is_literal(node) || (to_text && inside.iter().all(|n| self.total(n, depth)));
+                return is_literal(node)
+                    || (to_text && inside.iter().all(|n| self.total(n, depth)));
             }
             Some(NodeEnum::FuncCall(call)) => {
                 return call.args.iter().enumerate().all(|(i, arg)| {
@@ -137,8 +140,8 @@ impl Asked<'_> {
     fn compares(&self, e: &AExpr) -> bool {
         let (schema, name) = qualified(&e.name);
         let extensions = &self.catalog.server.extensions;
-        let known = matches!(schema, "" | "pg_catalog")
-            || extensions.values().any(|x| x.schema == schema);
+        let known =
+            matches!(schema, "" | "pg_catalog") || extensions.values().any(|x| x.schema == schema);
         match e.kind() {
             AExprKind::AexprOp => known && OPERATORS.contains(&name),
             AExprKind::AexprIn | AExprKind::AexprOpAny | AExprKind::AexprOpAll => {
@@ -183,15 +186,15 @@ fn is_one_row(node: &Node) -> bool {
 /// Whether a column or a parameter is read, or a sub-select that is more than one row made of nothing.
 fn mentions_column(node: &Node) -> bool {
     match &node.node {
-        Some(NodeEnum::ColumnRef(_) | NodeEnum::ParamRef(_)) => true,
         Some(NodeEnum::SubLink(link)) if is_one_row(node) => {
             match link.subselect.as_ref().and_then(|s| s.node.as_ref()) {
-                Some(NodeEnum::SelectStmt(select)) => expressions(select)
-                    .is_none_or(|inside| inside.iter().any(mentions_column)),
+                Some(NodeEnum::SelectStmt(select)) => {
+                    expressions(select).is_none_or(|inside| inside.iter().any(mentions_column))
+                }
                 _ => true,
             }
         }
-        Some(NodeEnum::SubLink(_)) => true,
+        Some(NodeEnum::ColumnRef(_) | NodeEnum::ParamRef(_) | NodeEnum::SubLink(_)) => true,
         _ => parts(node).is_none_or(|inside| inside.iter().any(mentions_column)),
     }
 }

@@ -216,9 +216,7 @@ fn system_column(reference: &ColumnRef, levels: &[Vec<Relation>]) -> Option<Stri
 fn common(nodes: &[Node], levels: &[Vec<Relation>], catalog: &Catalog) -> Option<String> {
     let mut types = nodes.iter().map(|n| of(n, levels, catalog));
     let first = types.next()??;
-    types
-        .all(|t| t.as_ref() == Some(&first))
-        .then_some(first)
+    types.all(|t| t.as_ref() == Some(&first)).then_some(first)
 }
 
 fn of_operator(e: &AExpr, levels: &[Vec<Relation>], catalog: &Catalog) -> Option<String> {
@@ -261,9 +259,8 @@ fn of_call(call: &FuncCall, levels: &[Vec<Relation>], catalog: &Catalog) -> Opti
 }
 
 fn of_sub_link(link: &SubLink, levels: &[Vec<Relation>], catalog: &Catalog) -> Option<String> {
-    let select = match link.subselect.as_ref()?.node.as_ref()? {
-        NodeEnum::SelectStmt(select) => select,
-        _ => return None,
+    let NodeEnum::SelectStmt(select) = link.subselect.as_ref()?.node.as_ref()? else {
+        return None;
     };
     match link.sub_link_type() {
         SubLinkType::ExprSublink => of_select(select, levels, catalog),
@@ -276,8 +273,7 @@ fn of_sub_link(link: &SubLink, levels: &[Vec<Relation>], catalog: &Catalog) -> O
 pub(super) fn named(name: &TypeName) -> Option<String> {
     let dotted = names(&name.names);
     let base = match dotted.as_slice() {
-        ["pg_catalog", base] => internal(base).to_owned(),
-        [base] => internal(base).to_owned(),
+        ["pg_catalog", base] | [base] => internal(base).to_owned(),
         [schema, base] => format!(
             "{}.{}",
             crate::sql::quote::ident(schema),
@@ -285,7 +281,11 @@ pub(super) fn named(name: &TypeName) -> Option<String> {
         ),
         _ => return None,
     };
-    let depth = if name.array_bounds.is_empty() { "" } else { "[]" };
+    let depth = if name.array_bounds.is_empty() {
+        ""
+    } else {
+        "[]"
+    };
     Some(base + depth)
 }
 

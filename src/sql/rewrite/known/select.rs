@@ -47,7 +47,9 @@ pub(super) fn walked(select: &SelectStmt) -> Known {
     if *group_distinct {
         return Err("a sub-select has GROUP BY DISTINCT");
     }
-    target_list.iter().try_for_each(|node| value(node).and_then(target_value))?;
+    target_list
+        .iter()
+        .try_for_each(|node| value(node).and_then(target_value))?;
     from_clause.iter().try_for_each(from)?;
     for part in [where_clause, having_clause, limit_offset, limit_count] {
         maybe(part.as_deref())?;
@@ -152,8 +154,7 @@ fn value(target: &Node) -> Known<Option<&Node>> {
 /// `*` is a target of its own.
 fn target_value(value: Option<&Node>) -> Known {
     match value.map(|v| &v.node) {
-        None => Ok(()),
-        Some(Some(NodeEnum::ColumnRef(_))) => Ok(()),
+        None | Some(Some(NodeEnum::ColumnRef(_))) => Ok(()),
         _ => maybe(value),
     }
 }

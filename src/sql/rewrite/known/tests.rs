@@ -5,17 +5,32 @@ use std::collections::BTreeSet;
 
 /// For each field of a SELECT: texts that use it, and whether they are refused where a SELECT is taken apart.
 const FIELDS: &[(&str, &[&str], bool)] = &[
-    ("distinct_clause", &["select distinct on (a) a from t"], true),
+    (
+        "distinct_clause",
+        &["select distinct on (a) a from t"],
+        true,
+    ),
     ("into_clause", &["select a into x from t"], true),
     ("target_list", &["select a, b + 1 as c from t"], false),
-    ("from_clause", &["select a from t join s on t.a = s.a"], false),
+    (
+        "from_clause",
+        &["select a from t join s on t.a = s.a"],
+        false,
+    ),
     ("where_clause", &["select a from t where a = 1"], false),
     (
         "group_clause",
-        &["select a from t group by a", "select a from t group by rollup (a)"],
+        &[
+            "select a from t group by a",
+            "select a from t group by rollup (a)",
+        ],
         true,
     ),
-    ("group_distinct", &["select a from t group by distinct a"], true),
+    (
+        "group_distinct",
+        &["select a from t group by distinct a"],
+        true,
+    ),
     ("having_clause", &["select 1 from t having false"], true),
     (
         "window_clause",
@@ -33,10 +48,17 @@ const FIELDS: &[(&str, &[&str], bool)] = &[
     ),
     (
         "locking_clause",
-        &["select a from t for update", "select a from t for key share skip locked"],
+        &[
+            "select a from t for update",
+            "select a from t for key share skip locked",
+        ],
         true,
     ),
-    ("with_clause", &["with t as (select 1 as a) select a from t"], true),
+    (
+        "with_clause",
+        &["with t as (select 1 as a) select a from t"],
+        true,
+    ),
     ("op", &["select a from t union select a from s"], true),
     ("all", &["select a from t except all select a from s"], true),
     ("larg", &["select a from t intersect select a from s"], true),
@@ -56,7 +78,12 @@ fn each_clause_of_a_select_is_handled_or_refused() {
     }
     // Another grammar has other fields: each needs a line above.
     let all = serde_json::to_value(SelectStmt::default()).unwrap();
-    let fields: BTreeSet<&str> = all.as_object().unwrap().keys().map(String::as_str).collect();
+    let fields: BTreeSet<&str> = all
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     let listed: BTreeSet<&str> = FIELDS.iter().map(|(field, ..)| *field).collect();
     assert_eq!(fields, listed);
 }
@@ -86,7 +113,10 @@ fn what_is_inside_is_handled_or_refused() {
         "grouping(a) = 1",
         "exists (select 1 from other.public.t)",
     ] {
-        assert!(expression(&parse_expression(text).unwrap()).is_err(), "{text}");
+        assert!(
+            expression(&parse_expression(text).unwrap()).is_err(),
+            "{text}"
+        );
     }
     for text in [
         "exists (select * from public.t u left join s on u.a = s.a where u.b = $1)",
@@ -97,7 +127,11 @@ fn what_is_inside_is_handled_or_refused() {
         "a in (select distinct b from t where c order by b limit 1)",
         "exists (select 1 from unnest(array[1]) u)",
     ] {
-        assert_eq!(expression(&parse_expression(text).unwrap()), Ok(()), "{text}");
+        assert_eq!(
+            expression(&parse_expression(text).unwrap()),
+            Ok(()),
+            "{text}"
+        );
     }
 }
 
