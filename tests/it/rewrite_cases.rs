@@ -94,6 +94,8 @@ impl Maker<'_> {
                     "owner_id is not distinct from uid()",
                     "not (uid() is distinct from owner_id)",
                     "uid() = any (tags)",
+                    "name in (select r.rolname from pg_roles r where r.rolname like 'worlds%')",
+                    "short in (select r.rolname from pg_roles r)",
                     "org_id in (select mine())",
                     "at > now()",
                     "coalesce(owner_id, uid()) = uid()",

@@ -5,11 +5,12 @@
 
 use super::known;
 use super::opened::Given;
+use super::typed;
 use super::wrap::select_of;
 use crate::model::{Catalog, Function, Parallel, Volatility};
 use crate::sql::scope::{calls, free_columns, worst_volatility};
 use crate::sql::tree::{
-    IntoNode, is_literal, names, parse_expression, parse_statement, parts, qualified,
+    IntoNode, is_literal, parse_expression, parse_statement, parts, print_expression, qualified,
 };
 use pg_query::protobuf::{AConst, AExprKind, FuncCall, TypeCast};
 use pg_query::{Node, NodeEnum};
@@ -138,11 +139,8 @@ fn of_session(node: &Node, inside: &Function, catalog: &Catalog, depth: usize) -
         }
         Some(NodeEnum::TypeCast(cast)) => {
             // A domain's check could call anything.
-            let plain = cast.type_name.as_ref().is_some_and(|t| {
-                let dotted = names(&t.names);
-                dotted.len() == 1 || dotted.first() == Some(&"pg_catalog")
-            });
-            plain && all(parts(node))
+            let target = cast.type_name.as_ref().and_then(typed::named);
+            target.is_some_and(|t| typed::is_of_catalog(&t)) && all(parts(node))
         }
         Some(NodeEnum::SubLink(link)) => {
             match link.subselect.as_deref().and_then(|s| s.node.as_ref()) {
@@ -172,7 +170,8 @@ fn is_of_session(call: &FuncCall, inside: &Function, catalog: &Catalog, depth: u
         let own = catalog
             .functions_named("", name)
             .any(|f| f.name.schema != "pg_catalog");
-        return !own && matches!(schema, "" | "pg_catalog") && OF_SETTINGS.contains(&name);
+        let builtin = !own && matches!(schema, "" | "pg_catalog") && OF_SETTINGS.contains(&name);
+        return builtin && (name != "current_setting" || is_custom(call));
     };
     // Whoever the function runs as must be able to call it.
     let runs_as = if inside.security_definer {
@@ -196,6 +195,12 @@ fn is_of_session(call: &FuncCall, inside: &Function, catalog: &Catalog, depth: u
             .is_some_and(|value| of_session(&value, function, catalog, depth - 1)),
         _ => false,
     }
+}
+
+/// A setting of the application's own: no function sets it but by name, as it does the search path.
+fn is_custom(call: &FuncCall) -> bool {
+    let name = call.args.first().map(print_expression);
+    name.is_some_and(|text| text.is_ok_and(|text| text.starts_with('\'') && text.contains('.')))
 }
 
 fn may_call(role: &str, function: &Function, catalog: &Catalog) -> bool {

@@ -246,6 +246,20 @@ fn operators_that_a_text_does_not_hold() {
 }
 
 #[test]
+fn names_are_compared_as_texts_of_the_columns_collation() {
+    let text = "owner_name in (select pg_roles.rolname from pg_roles where pg_has_role(current_user, pg_roles.oid, 'member'::text))";
+    let found = made(text, &catalog()).expression;
+    let set =
+        "owner_name = ANY(ARRAY(SELECT pg_roles.rolname::text COLLATE \"default\" FROM pg_roles";
+    assert!(
+        found
+            .replace("(pg_roles.rolname::text)", "pg_roles.rolname::text")
+            .starts_with(set),
+        "{found}"
+    );
+}
+
+#[test]
 fn the_clock_is_known_to_the_planner() {
     for text in [
         "at > now()",

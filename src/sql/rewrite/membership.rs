@@ -9,10 +9,10 @@ use super::refusal::Attempt;
 use super::step::{self, Step};
 use super::typed::{self, Levels};
 use super::{Rewritten, function, raising, split};
-use crate::model::{Catalog, Volatility};
+use crate::model::{Catalog, Collation, Volatility};
 use crate::sql::scope::{free_columns, free_in_select, relations, worst_volatility};
 use crate::sql::tree::{
-    all_of, conjuncts, equals_any_of_select, is_equality, operator, subselect_mut,
+    all_of, conjuncts, equals_any_of_select, is_equality, operator, parse_expression, subselect_mut,
 };
 use pg_query::protobuf::{AExprKind, BoolExprType, SelectStmt, SubLink, SubLinkType};
 use pg_query::{Node, NodeEnum};
@@ -154,11 +154,51 @@ fn from_link(link: &SubLink, levels: &Levels, catalog: &Catalog) -> Attempt<(Nod
             if !is_one || !tested.is_some_and(|t| typed::is_plain(&t, catalog)) {
                 return Err("the types that it compares are not known well enough".to_owned());
             }
-            let made = equals_any_of_select(test.clone(), (**select).clone());
+            let mut set = (**select).clone();
+            if key == "name" {
+                as_text(&mut set, test, levels, catalog);
+            }
+            let made = equals_any_of_select(test.clone(), set);
             Ok(Some((made, step::IN_SELECT)))
         }
         _ => Ok(None),
     }
+}
+
+/// Names as texts of the default collation, where the test is such a text: equal are the same, byte by byte, and an index
+/// of the column serves only its own collation.
+fn as_text(set: &mut SelectStmt, test: &Node, levels: &Levels, catalog: &Catalog) {
+    let mut column = test;
+    while let Some(NodeEnum::TypeCast(cast)) = &column.node {
+        let Some(arg) = cast.arg.as_deref() else {
+            return;
+        };
+        column = arg;
+    }
+    let Some(NodeEnum::ColumnRef(reference)) = &column.node else {
+        return;
+    };
+    let of = typed::column(reference, levels, catalog);
+    let default = of.is_some_and(|c| c.collation == Some(Collation::Default));
+    let is_text = typed::of(test, levels, catalog).as_deref() == Some("text");
+    let alone = known::plain(set).is_ok() && set.distinct_clause.is_empty();
+    let ([target], true) = (set.target_list.as_mut_slice(), default && is_text && alone) else {
+        return;
+    };
+    let Some(NodeEnum::ResTarget(target)) = &mut target.node else {
+        return;
+    };
+    let text = parse_expression("null::text collate \"default\"");
+    let (Some(value), Ok(mut wrapped)) = (target.val.take(), text) else {
+        return;
+    };
+    if let Some(NodeEnum::CollateClause(clause)) = &mut wrapped.node
+        && let Some(NodeEnum::TypeCast(cast)) =
+            clause.arg.as_deref_mut().and_then(|a| a.node.as_mut())
+    {
+        cast.arg = Some(value);
+    }
+    target.val = Some(Box::new(wrapped));
 }
 
 /// `test in (select x from … where c)` as the select of `exists (select … where c and x = test)`.

@@ -207,9 +207,12 @@ impl<'a> Reader<'a> {
         let mut named = BTreeSet::new();
         let mut writes = false;
         let mut before = "";
-        for word in &words {
+        for (i, word) in words.iter().enumerate() {
             let word = word.as_str();
+            let next = words.get(i + 1).map_or("", String::as_str);
             match word {
+                // `on conflict do nothing` is no DO.
+                "do" if matches!(next, "nothing" | "update") => {}
                 "set_config" | "reset" | "discard" | "execute" | "call" | "do" | "listen"
                 | "load" | "query_to_xml" | "dblink" => {
                     self.doubt(|| format!("{} says {word}", what()));
@@ -322,6 +325,12 @@ mod tests {
         assert_eq!(changes(body), (only.clone(), false));
         let body = "begin perform 1 from quota; return new; end";
         assert_eq!(changes(body), (only.clone(), false));
+        let body =
+            "begin insert into other values (1) on conflict do update set n = 1; return new; end";
+        assert_eq!(
+            changes(body),
+            (vec!["other".to_owned(), "posts".to_owned()], false)
+        );
         let body = "begin update \"quota\" set n = n + 1; return new; end";
         assert_eq!(changes(body).0, ["posts", "quota"]);
         assert!(!changes(body).1);

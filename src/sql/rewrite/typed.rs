@@ -104,6 +104,11 @@ pub(super) fn is_plain(name: &str, catalog: &Catalog) -> bool {
         && (SCALARS.contains(&name) || is_enum(name, catalog))
 }
 
+/// Whether a type is one of `pg_catalog` that values are read into without asking anything else.
+pub(super) fn is_of_catalog(name: &str) -> bool {
+    SCALARS.contains(&name) || matches!(name, "json" | "text[]" | "uuid[]" | "integer[]")
+}
+
 /// Whether `a = b` and `b = a` are the same test of `pg_catalog`.
 pub(super) fn are_comparable(a: &str, b: &str, catalog: &Catalog) -> bool {
     is_plain(a, catalog)
