@@ -188,8 +188,8 @@ fn as_text(set: &mut SelectStmt, test: &Node, levels: &Levels, catalog: &Catalog
     let Some(NodeEnum::ResTarget(target)) = &mut target.node else {
         return;
     };
-    let text = parse_expression("null::text collate \"default\"");
-    let (Some(value), Ok(mut wrapped)) = (target.val.take(), text) else {
+    let pattern = parse_expression("null::text collate \"default\"");
+    let (Some(value), Ok(mut wrapped)) = (target.val.take(), pattern) else {
         return;
     };
     if let Some(NodeEnum::CollateClause(clause)) = &mut wrapped.node

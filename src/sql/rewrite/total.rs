@@ -1,6 +1,8 @@
 //! What has a value, and no error, whatever the row holds: such a test may be asked of more rows than before.
 
+use super::opened::plpgsql_tree;
 use super::quiet::{levels, only_reads, queries, selecting};
+use super::still::named_tables;
 use crate::model::{Catalog, Function};
 use crate::sql::scope::expressions;
 use crate::sql::tree::{column_path, is_literal, parts, qualified};
@@ -72,6 +74,7 @@ fn answers(function: &Function, at: usize, catalog: &Catalog, depth: usize) -> b
         catalog,
     };
     only_reads(function, catalog)
+        && names_are_clear(function, catalog)
         && queries.iter().all(|select| {
             levels(select, catalog).is_some_and(|levels| {
                 levels.iter().all(|level| {
@@ -79,6 +82,27 @@ fn answers(function: &Function, at: usize, catalog: &Catalog, depth: usize) -> b
                 })
             })
         })
+}
+
+/// Whether no variable of a PL/pgSQL body has the name of a column that it could read: such a name is an error.
+fn names_are_clear(function: &Function, catalog: &Catalog) -> bool {
+    if function.language != "plpgsql" {
+        return true;
+    }
+    let tree = plpgsql_tree(function);
+    let variables = tree
+        .as_ref()
+        .and_then(|t| t.pointer("/0/PLpgSQL_function/datums"))
+        .and_then(serde_json::Value::as_array);
+    let tables = named_tables(function, catalog);
+    variables.is_some_and(|all| {
+        all.iter()
+            .filter_map(|v| v.as_object()?.values().next()?.get("refname")?.as_str())
+            .all(|name| {
+                let mut read = tables.iter().filter_map(|t| catalog.table(t));
+                read.all(|table| table.column(name).is_none())
+            })
+    })
 }
 
 impl Asked<'_> {

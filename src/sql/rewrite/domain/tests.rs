@@ -92,6 +92,11 @@ fn catalog() -> Catalog {
             "begin if p is null then raise exception 'no'; end if; return true; end",
         ),
         function("casts", &["p"], "begin return p::text::int = 1; end"),
+        function(
+            "unclear",
+            &["place"],
+            "begin return exists (select 1 from public.seats s where s.place = place); end",
+        ),
     ];
     catalog
 }
@@ -162,7 +167,12 @@ fn a_function_that_cannot_be_opened_is_asked_about_the_keys() {
         "near(place_id)",
         "place_id = any (array(select places.id from public.places where near(places.id)))",
     );
-    for kept in ["picky(place_id)", "casts(place_id)", "near(other_id)"] {
+    for kept in [
+        "picky(place_id)",
+        "casts(place_id)",
+        "near(other_id)",
+        "unclear(place_id)",
+    ] {
         assert_eq!(rewritten(&policy("p", kept), &catalog()), None, "{kept}");
     }
 }
