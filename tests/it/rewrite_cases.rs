@@ -216,7 +216,7 @@ impl Maker<'_> {
             ];
             all.push(self.dice.pick(&of_row).replace("ROW", row));
         }
-        all.iter().map(|c| format!(" and {c}")).collect()
+        all.iter().flat_map(|c| [" and ", c]).collect()
     }
 
     fn tail(&mut self, key: &str) -> String {

@@ -86,8 +86,9 @@ struct Pair {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_rewrite_changes_what_is_seen_or_written() {
+    let environment = server::environment();
     let asked = |name: &str, usual: usize| {
-        let said = std::env::var(name).ok().and_then(|n| n.parse().ok());
+        let said = environment.get(name).and_then(|n| n.parse().ok());
         said.unwrap_or(usual)
     };
     let (seed, worlds) = (asked("DBTUNE_WORLDS_SEED", 7), asked("DBTUNE_WORLDS", 8));
