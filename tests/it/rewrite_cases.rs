@@ -1,59 +1,20 @@
 //! Policies and functions of every kind, generated: what a rewrite must take apart, or leave alone.
 
-use crate::rewrite_ground::{Dice, Ground};
+use crate::rewrite_ground::Dice;
 
-/// What makes one table with one policy, the functions first.
-pub(crate) struct Case {
-    pub table: String,
-    pub setup: Vec<String>,
-}
-
-/// Case number `number` of a database; not every one is accepted by the server.
-pub(crate) fn case(number: usize, of: Ground, dice: &mut Dice) -> Case {
-    let table = format!("p{number}");
-    let mut setup = vec![format!(
-        "create table {table} (like base including all); create trigger touched before insert on {table} for each row execute function touched();
-         alter table {table} enable row level security; grant select, insert, update, delete on {table} to worlds_app{}",
-        if of.keyed {
-            format!("; alter table {table} add foreign key (org_id) references orgs; create index on {table} using gin (tags)")
-        } else {
-            String::new()
-        }
-    )];
-    let (expression, functions) = {
-        let mut maker = Maker {
-            table: table.clone(),
-            extensions: of.extensions,
-            functions: Vec::new(),
-            dice,
-        };
-        (maker.tests(2), maker.functions)
+/// An expression for a policy of `table`, and the functions that it calls.
+pub(crate) fn expression(
+    table: &str,
+    extensions: &'static str,
+    dice: &mut Dice,
+) -> (String, Vec<String>) {
+    let mut maker = Maker {
+        table: table.to_owned(),
+        extensions,
+        functions: Vec::new(),
+        dice,
     };
-    setup.extend(functions);
-    let kind = dice.pick(&[
-        "select", "select", "all", "all", "insert", "update", "delete",
-    ]);
-    let permissive = if dice.one_in(8) {
-        "restrictive"
-    } else {
-        "permissive"
-    };
-    let clauses = match kind {
-        "insert" => format!("with check ({expression})"),
-        "update" | "all" if dice.one_in(2) => {
-            format!("using (owner_id is null or owner_id < 9) with check ({expression})")
-        }
-        _ => format!("using ({expression})"),
-    };
-    setup.push(format!(
-        "create policy p on {table} as {permissive} for {kind} to worlds_app {clauses}"
-    ));
-    if permissive == "restrictive" {
-        setup.push(format!(
-            "create policy all_of_it on {table} to worlds_app using (true)"
-        ));
-    }
-    Case { table, setup }
+    (maker.tests(2), maker.functions)
 }
 
 struct Maker<'a> {

@@ -1,5 +1,7 @@
 //! Databases for generated policies: tables in several schemas and collations, and small worlds to fill them with.
 
+use crate::rewrite_cases::expression;
+
 /// A small generator of its own, so that a seed means the same for ever.
 pub(crate) struct Dice(u64);
 
@@ -89,6 +91,52 @@ pub(crate) fn ground(of: Ground) -> String {
         grant select on all tables in schema public, other to worlds_app;
         grant update on quota to worlds_app;"
     )
+}
+
+/// What makes one table with one policy, the functions first.
+pub(crate) struct Case {
+    pub table: String,
+    pub setup: Vec<String>,
+}
+
+/// Case number `number` of a database; not every one is accepted by the server.
+pub(crate) fn case(number: usize, of: Ground, dice: &mut Dice) -> Case {
+    let table = format!("p{number}");
+    let mut setup = vec![format!(
+        "create table {table} (like base including all); create trigger touched before insert on {table} for each row execute function touched();
+         alter table {table} enable row level security; grant select, insert, update, delete on {table} to worlds_app{}",
+        if of.keyed {
+            format!("; alter table {table} add foreign key (org_id) references orgs; create index on {table} using gin (tags)")
+        } else {
+            String::new()
+        }
+    )];
+    let (expression, functions) = expression(&table, of.extensions, dice);
+    setup.extend(functions);
+    let kind = dice.pick(&[
+        "select", "select", "all", "all", "insert", "update", "delete",
+    ]);
+    let permissive = if dice.one_in(8) {
+        "restrictive"
+    } else {
+        "permissive"
+    };
+    let clauses = match kind {
+        "insert" => format!("with check ({expression})"),
+        "update" | "all" if dice.one_in(2) => {
+            format!("using (owner_id is null or owner_id < 9) with check ({expression})")
+        }
+        _ => format!("using ({expression})"),
+    };
+    setup.push(format!(
+        "create policy p on {table} as {permissive} for {kind} to worlds_app {clauses}"
+    ));
+    if permissive == "restrictive" {
+        setup.push(format!(
+            "create policy all_of_it on {table} to worlds_app using (true)"
+        ));
+    }
+    Case { table, setup }
 }
 
 /// Few values, many equal; NULL, other case, what is no number, what is no key.
