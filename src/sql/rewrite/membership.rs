@@ -28,11 +28,10 @@ pub(super) fn rewrite(
     made: &mut Rewritten,
 ) {
     if let Some(NodeEnum::BoolExpr(e)) = &mut node.node {
-        let beside = match e.boolop() {
-            BoolExprType::AndExpr => raising::beside(&e.args, levels, catalog),
-            BoolExprType::OrExpr => vec![false; e.args.len()],
-            _ => return,
-        };
+        if e.boolop() == BoolExprType::NotExpr {
+            return;
+        }
+        let beside = raising::beside(&e.args, levels, catalog);
         for (arg, raises) in e.args.iter_mut().zip(beside) {
             rewrite(arg, guards || raises, levels, catalog, made);
         }

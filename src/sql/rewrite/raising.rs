@@ -1,7 +1,7 @@
 //! What may end in an error for some rows, as far as it is seen: casts of texts, and arithmetic.
 //!
-//! A test that was false may be NULL once rewritten, or come earlier: then what stands beside it under AND is asked
-//! of rows that it was not asked of before.
+//! A test that was false may be NULL once rewritten, and one that was dear and asked last may be cheap and asked first:
+//! then what stands beside it is asked of rows that it was not asked of before.
 
 use super::typed::{self, Levels};
 use crate::model::Catalog;
@@ -15,7 +15,7 @@ pub(super) const BESIDE: &str =
     "a condition beside it may raise an error, and would be asked of other rows than before";
 const ARITHMETIC: [&str; 5] = ["/", "%", "+", "-", "*"];
 
-/// Which of the arguments of an AND have one beside them that may raise.
+/// Which of the arguments of an AND or OR have one beside them that may raise.
 pub(super) fn beside(args: &[Node], levels: &Levels, catalog: &Catalog) -> Vec<bool> {
     let raising: Vec<bool> = args
         .iter()

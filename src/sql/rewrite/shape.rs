@@ -42,11 +42,7 @@ fn rewrite_beside(
     if let Some(NodeEnum::BoolExpr(e)) = &mut node.node
         && e.boolop() != BoolExprType::NotExpr
     {
-        let beside = if e.boolop() == BoolExprType::AndExpr {
-            raising::beside(&e.args, levels, catalog)
-        } else {
-            vec![false; e.args.len()]
-        };
+        let beside = raising::beside(&e.args, levels, catalog);
         for (arg, raises) in e.args.iter_mut().zip(beside) {
             rewrite_beside(arg, guards || raises, table, levels, catalog, made);
         }
