@@ -54,7 +54,8 @@ fn may_raise(node: &Node, levels: &Levels, catalog: &Catalog) -> bool {
     here || parts(node).is_none_or(|all| all.iter().any(|p| may_raise(p, levels, catalog)))
 }
 
-fn in_select(select: &SelectStmt, levels: &Levels, catalog: &Catalog) -> bool {
+/// Whether some condition or value of a SELECT may raise for a row.
+pub(super) fn in_select(select: &SelectStmt, levels: &Levels, catalog: &Catalog) -> bool {
     let (Some(own), Some(all)) = (relations(select, catalog), expressions(select)) else {
         return true;
     };

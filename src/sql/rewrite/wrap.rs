@@ -4,7 +4,7 @@
 //! "Function Volatility Categories"), so evaluating it once as an init-plan is equivalent.
 
 use super::exists::holds_collate;
-use super::known;
+use super::{known, raising};
 use crate::model::{Catalog, Volatility};
 use crate::sql::scope::{calls, free_columns, volatility, worst_volatility};
 use crate::sql::tree::{IntoNode, parse_expression, parts_mut, qualified, subselect_mut};
@@ -55,7 +55,8 @@ fn rewrite_select(select: &mut SelectStmt, catalog: &Catalog) -> bool {
     for side in [&mut select.larg, &mut select.rarg].into_iter().flatten() {
         changed |= rewrite_select(side, catalog);
     }
-    if select.from_clause.is_empty() {
+    // Where a condition may raise, a cheaper one beside it could change which rows it is asked of.
+    if select.from_clause.is_empty() || raising::in_select(select, &Vec::new(), catalog) {
         return changed;
     }
     if let Some(condition) = select.where_clause.as_deref_mut() {
