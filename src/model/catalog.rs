@@ -35,6 +35,10 @@ pub struct Catalog {
     /// Tables that each publication sends, by its name, those of `FOR ALL TABLES` and of whole schemas too.
     #[serde(default)]
     pub publications: BTreeMap<String, Vec<Name>>,
+    /// Types that an operator `=` or `<>` outside of `pg_catalog` takes, as `format_type` prints them: which operator
+    /// their comparison means depends on the search path. `None` where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equality_elsewhere: Option<BTreeSet<String>>,
     /// Domains by type, as `format_type` prints it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub domains: BTreeMap<String, Domain>,
@@ -197,6 +201,9 @@ pub struct Table {
     pub parents: Vec<Name>,
     #[serde(default)]
     pub triggers: Vec<Trigger>,
+    /// Whether a rule rewrites what is written to it; `None` where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruled: Option<bool>,
 }
 
 /// A trigger made by hand; those behind constraints are left out.
@@ -230,12 +237,29 @@ pub struct Column {
     /// Whether the default btree `<` of the type is leakproof; `None` where the type has none.
     pub ordering_leakproof: Option<bool>,
     pub stats: Option<ColumnStats>,
+    /// `None` where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collation: Option<Collation>,
     /// Row values: `None` unless they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<ColumnValues>,
     /// Role (or `public`) to the privileges granted on this column alone, upper case.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub grants: BTreeMap<String, Vec<String>>,
+}
+
+/// How the text of a column is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Collation {
+    /// The type has none.
+    Inapplicable,
+    /// That of the database, which is always deterministic.
+    Default,
+    /// Another under which texts are equal where their bytes are.
+    Deterministic,
+    /// Texts of different bytes may be equal.
+    Nondeterministic,
 }
 
 /// Values of a column that `pg_stats` holds; read only where they are asked for.
@@ -411,6 +435,21 @@ pub struct Function {
     /// Roles granted EXECUTE, `public` among them where everybody may.
     pub executors: Vec<String>,
     pub extension: Option<String>,
+    /// `None` where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
+}
+
+/// What a function's declaration says of its arguments and result beyond their types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// How many arguments have a default.
+    pub defaults: u16,
+    pub variadic: bool,
+    /// OUT, INOUT or TABLE arguments.
+    pub outputs: bool,
+    /// An argument or the result is of a pseudo-type such as `anyelement`.
+    pub polymorphic: bool,
 }
 
 impl Catalog {

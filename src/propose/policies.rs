@@ -2,7 +2,9 @@
 
 use crate::model::{Catalog, Change, Command, Name, Policy, PolicyText, Query};
 use crate::sql::access::{Access, of_function_body, of_policy, of_statement};
-use crate::sql::rewrite::{Companion, Depth, Step, rewrite, rewrite_using};
+use crate::sql::rewrite::{
+    Companion, Depth, Step, is_reprintable, refusals, rewrite, rewrite_using,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One form of one policy, with what must exist before it.
@@ -50,7 +52,8 @@ impl Rewritable {
     }
 }
 
-/// Every policy of a table worth the trouble that a rewrite changes, with the expressions that could not be read.
+/// Every policy of a table worth the trouble that a rewrite changes, with what could not be read and what looks as if
+/// it could be rewritten and is left as it is.
 pub(super) fn rewritable(catalog: &Catalog, least_rows: f64) -> (Vec<Rewritable>, Vec<String>) {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     for (name, table) in &catalog.tables {
@@ -68,6 +71,12 @@ pub(super) fn rewritable(catalog: &Catalog, least_rows: f64) -> (Vec<Rewritable>
                 Ok(_) => {}
                 Err(error) => unread.push(format!("policy {} on {name}: {error}", policy.name)),
             }
+            let refused = refusals(policy, name, catalog).unwrap_or_default();
+            unread.extend(
+                refused
+                    .iter()
+                    .map(|refusal| format!("policy {} on {name}: {refusal}", policy.name)),
+            );
         }
     }
     (found, unread)
@@ -87,6 +96,9 @@ fn forms(
         companions: Vec::new(),
         steps: Vec::new(),
     }];
+    if !is_reprintable(policy, table, catalog) {
+        return Ok(forms);
+    }
     for depth in [Depth::Wrap, Depth::Sets, Depth::Domain] {
         let mut form = Form {
             depth: Some(depth),

@@ -1,7 +1,7 @@
 use super::Reader;
 use super::decode::{get, letter};
 use crate::db::Result;
-use crate::model::{Catalog, Function, Name, Parallel, Volatility};
+use crate::model::{Catalog, Declared, Function, Name, Parallel, Volatility};
 use tokio_postgres::Row;
 
 impl Reader<'_> {
@@ -23,6 +23,12 @@ impl Reader<'_> {
             }
             catalog.builtins.insert(name, volatility(&row)?);
         }
+        let sql = include_str!("../queries/equality.sql");
+        let mut elsewhere = std::collections::BTreeSet::new();
+        for row in self.rows("read operators", sql).await? {
+            elsewhere.insert(get(&row, "type")?);
+        }
+        catalog.equality_elsewhere = Some(elsewhere);
         Ok(())
     }
 }
@@ -59,5 +65,11 @@ fn function(row: &Row) -> Result<Function> {
         body: get::<Option<String>>(row, "body")?.unwrap_or_default(),
         executors: get(row, "executors")?,
         extension: get(row, "extension")?,
+        declared: Some(Declared {
+            defaults: u16::try_from(get::<i32>(row, "defaults")?).unwrap_or(u16::MAX),
+            variadic: get(row, "variadic")?,
+            outputs: get(row, "outputs")?,
+            polymorphic: get(row, "polymorphic")?,
+        }),
     })
 }

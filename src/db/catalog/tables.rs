@@ -2,8 +2,8 @@ use super::Reader;
 use super::decode::{get, letter, unsigned};
 use crate::db::Result;
 use crate::model::{
-    Activity, Catalog, Column, ColumnStats, Command, ForeignKey, Gap, Name, Policy, Table,
-    TableKind,
+    Activity, Catalog, Collation, Column, ColumnStats, Command, ForeignKey, Gap, Name, Policy,
+    Table, TableKind,
 };
 use std::collections::BTreeMap;
 use tokio_postgres::Row;
@@ -178,6 +178,7 @@ fn table(row: &Row) -> Result<Table> {
         extension: get(row, "extension")?,
         options: get(row, "options")?,
         inherited: get(row, "inherited")?,
+        ruled: Some(get(row, "ruled")?),
         replica_identity_full: get(row, "replica_identity_full")?,
         ..Table::default()
     })
@@ -199,6 +200,12 @@ fn column(row: &Row) -> Result<Column> {
         stats: None,
         grants: BTreeMap::new(),
         values: None,
+        collation: Some(match letter(row, "collation")? {
+            'n' => Collation::Inapplicable,
+            'd' => Collation::Default,
+            's' => Collation::Deterministic,
+            _ => Collation::Nondeterministic,
+        }),
     })
 }
 

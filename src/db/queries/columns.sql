@@ -76,6 +76,12 @@ select
     pg_get_expr(d.adbin, d.adrelid) as default,
     a.attgenerated <> '' as generated,
     a.attidentity <> '' as identity,
+    case
+        when a.attcollation = 0 then 'n'
+        when a.attcollation = 'pg_catalog."default"'::regcollation then 'd'
+        when (select c.collisdeterministic from pg_catalog.pg_collation c where c.oid = a.attcollation) then 's'
+        else 'v'
+    end as collation,
     l.equality,
     l.ordering
 from pg_catalog.pg_attribute a

@@ -43,7 +43,15 @@ select
         where a.privilege_type = 'EXECUTE'
         order by 1
     ) as executors,
-    e.extname::text as extension
+    e.extname::text as extension,
+    p.pronargdefaults::int as defaults,
+    p.provariadic <> 0 as variadic,
+    coalesce(p.proargmodes::text[] && array['o', 'b', 't'], false) as outputs,
+    exists (
+        select from pg_catalog.pg_type t
+        where t.typtype = 'p' and t.oid = any (array[p.prorettype] || p.proargtypes::oid[])
+          and t.typname not in ('void', 'trigger', 'event_trigger', 'record')
+    ) as polymorphic
 from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang

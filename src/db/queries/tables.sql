@@ -36,6 +36,7 @@ select
     case when c.relkind = 'p' then pg_get_partkeydef(c.oid) end as partition_key,
     e.extname::text as extension,
     coalesce(c.reloptions, '{}') as options,
+    exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1') as ruled,
     c.relkind <> 'p' and exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as inherited
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace

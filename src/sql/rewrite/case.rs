@@ -1,6 +1,7 @@
 //! `case when c then true else e end` → `c or e`.
 
-use super::quiet;
+use super::refusal::Attempt;
+use super::total;
 use crate::model::Catalog;
 use crate::sql::tree::{any_of, boolean_literal};
 use pg_query::protobuf::CaseExpr;
@@ -9,19 +10,19 @@ use pg_query::{Node, NodeEnum};
 /// The alternatives of a CASE whose every WHEN admits the row.
 ///
 /// Where a condition is NULL both forms go on to the next. An OR may be evaluated in any order, so no part may raise.
-pub(super) fn alternatives(case: &CaseExpr, catalog: &Catalog) -> Option<Node> {
+pub(super) fn alternatives(case: &CaseExpr, catalog: &Catalog) -> Attempt<Node> {
     if case.arg.is_some() {
-        return None;
+        return Ok(None);
     }
     let mut found = Vec::new();
     for branch in &case.args {
         let Some(NodeEnum::CaseWhen(when)) = &branch.node else {
-            return None;
+            return Ok(None);
         };
         if when.result.as_deref().and_then(boolean_literal) != Some(true) {
-            return None;
+            return Ok(None);
         }
-        found.push(when.expr.as_deref()?.clone());
+        found.extend(when.expr.as_deref().cloned());
     }
     found.extend(
         case.defresult
@@ -29,9 +30,9 @@ pub(super) fn alternatives(case: &CaseExpr, catalog: &Catalog) -> Option<Node> {
             .filter(|e| boolean_literal(e) != Some(false))
             .cloned(),
     );
-    found
-        .iter()
-        .all(|node| quiet::is_total_expression(node, catalog))
-        .then(|| any_of(found))
-        .flatten()
+    if found.iter().all(|node| total::is_total(node, catalog)) {
+        Ok(any_of(found))
+    } else {
+        Err("a part of it may raise an error, and an OR may ask its parts in any order".to_owned())
+    }
 }

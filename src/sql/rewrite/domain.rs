@@ -8,7 +8,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-use super::{Depth, Rewritten, quiet, rewrite as rewrite_others};
+use super::{Depth, Rewritten, known, rewrite as rewrite_others, total};
 use crate::model::{Catalog, Command, Name, Policy, Volatility};
 use crate::sql::quote;
 use crate::sql::scope::{free_columns, worst_volatility};
@@ -114,7 +114,8 @@ impl Rewriter<'_> {
             .domains
             .iter()
             .find(|d| d.column == column && d.identity)?;
-        if worst_volatility(node, self.catalog) == Volatility::Volatile {
+        let volatile = worst_volatility(node, self.catalog) == Volatility::Volatile;
+        if volatile || known::expression(node).is_err() {
             return None;
         }
         let (schema, name) = qualified(&call.funcname);
@@ -122,7 +123,7 @@ impl Rewriter<'_> {
         let function = named.next().filter(|_| named.next().is_none())?;
         let scalar = function.returns == "boolean" && !function.returns_set;
         // It will be asked about keys that no row has: it must answer, not complain.
-        if !scalar || !quiet::answers_any_key(function, at, self.catalog) {
+        if !scalar || !total::answers_any_key(function, at, self.catalog) {
             return None;
         }
         let mut asked = call.clone();
@@ -141,7 +142,11 @@ impl Rewriter<'_> {
             Volatility::Stable => true,
             Volatility::Immutable => matches!(node.node, Some(NodeEnum::SubLink(_))),
         };
-        if !once || is_literal(node) || !free_columns(node, self.catalog)?.is_empty() {
+        if !once
+            || known::expression(node).is_err()
+            || is_literal(node)
+            || !free_columns(node, self.catalog)?.is_empty()
+        {
             return None;
         }
         let domain = self.domains.iter().find(|d| beside.contains(&d.column))?;

@@ -1,19 +1,22 @@
 //! `f(column)` → `column = any(array(select f_set()))`, where the body of `f` is one EXISTS.
 //!
-//! The set function is a companion of `f`: same language semantics, same security, same settings, same
-//! owner, same grants, so it sees the same rows of the tables it reads.
+//! The set function is a companion of `f`: same language semantics, same security, same settings, same owner, no more
+//! callers, so it sees the same rows of the tables it reads.
 
-use super::exists::membership;
-use super::{Rewritten, grants};
-use crate::model::{Catalog, Function, Name, Volatility};
+use super::bind::{are_parallel, given};
+use super::exists::{holds_collate, membership};
+use super::opened::{Given, is_row_parameter, opened};
+use super::refusal::Attempt;
+use super::typed::{self, Levels};
+use super::{Rewritten, grants, home, printed};
+use crate::model::{Catalog, Collation, Function, Name, Volatility};
 use crate::sql::quote;
-use crate::sql::scope::{binds, free_columns, relations};
+use crate::sql::scope::{calls, free_columns, relations};
 use crate::sql::tree::{
-    IntoNode, column_path, equals_any_of_select, parse_statement, parts_mut, print_select,
-    qualified, string, subselect_mut,
+    IntoNode, all_of, conjuncts, equals_any_of_select, print_select, qualified, string,
 };
 use pg_query::protobuf::{
-    ColumnRef, FuncCall, LimitOption, ResTarget, SelectStmt, SetOperation, SubLinkType,
+    AExprKind, FuncCall, LimitOption, NullTest, NullTestType, ResTarget, SelectStmt, SetOperation,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -28,47 +31,96 @@ pub struct Companion {
     pub drop: String,
 }
 
-/// A relation name that no parse tree of the server's text holds: marks the row's parameter.
-const ROW: &str = "\u{1}row";
+/// Settings of a function that change nothing but speed.
+const HARMLESS: [&str; 8] = [
+    "search_path",
+    "work_mem",
+    "jit",
+    "plan_cache_mode",
+    "statement_timeout",
+    "lock_timeout",
+    "enable_seqscan",
+    "random_page_cost",
+];
 
 /// The test as a set membership; the companion is added to `made`.
 pub(super) fn from_call(
     call: &FuncCall,
-    table: &Name,
+    levels: &Levels,
     catalog: &Catalog,
     made: &mut Rewritten,
-) -> Option<Node> {
-    let (schema, name) = qualified(&call.funcname);
-    let mut overloads = catalog
-        .functions_named(schema, name)
-        .filter(|f| f.argument_types.len() == call.args.len());
-    let function = overloads.next().filter(|_| overloads.next().is_none())?;
-    let row_argument = one_row_argument(call, catalog)?;
-    let column = call.args.get(row_argument)?;
-    let body = exists_body(function, row_argument, catalog)?;
-    let found = membership(&body, catalog)?;
+) -> Attempt<Node> {
+    let Some(function) = only_function(call, catalog)? else {
+        return Ok(None);
+    };
+    let Some(row) = one_row_argument(call, catalog) else {
+        return Ok(None);
+    };
+    let column = call.args.get(row).ok_or("it has too few arguments")?;
+    // The shape first: what no EXISTS answers is none of this rewrite's business.
+    let shape: Vec<Given> = call.args.iter().map(|_| Given::Row).collect();
+    match opened(function, &shape, catalog) {
+        Ok(None) => return Ok(None),
+        Ok(Some(_)) => {}
+        Err(why) => return Err(why),
+    }
+    is_declared_plainly(function, call)?;
+    let given = given(call, row, function, catalog)?;
+    let Some(body) = opened(function, &given, catalog)? else {
+        return Ok(None);
+    };
+    compares_as_before(function, &body, call, column, levels, catalog)?;
+    let mut found = membership(&body, &Vec::new(), catalog)?
+        .ok_or("its EXISTS is no test of one column against a table")?;
     // The outer side must be the parameter itself, not something computed from it.
     if !is_row_parameter(&found.outer) {
-        return None;
+        return Err("its EXISTS computes something from the column".to_owned());
     }
-    let key_type = column_type(&found.set, catalog)?;
-    let row_type = row_column_type(column, table, catalog)?;
-    if function.argument_types.get(row_argument)? != &key_type || row_type != key_type {
-        return None;
+    if function.strict {
+        guard(&mut found.set, &given);
     }
-    let rest: Vec<usize> = (0..call.args.len())
-        .filter(|i| *i != row_argument)
-        .collect();
-    let companion = companion(function, &found.set, &rest, &key_type, catalog)?;
-    let arguments = rest
+    let key_type = key_type(function, row, column, &found.set, levels, catalog)?;
+    let companion = companion(function, call, &found.set, &given, &key_type, catalog)?;
+    let arguments = call
+        .args
         .iter()
-        .filter_map(|i| call.args.get(*i).cloned())
+        .zip(&given)
+        .filter(|(_, g)| matches!(g, Given::Constant(_)))
+        .map(|(argument, _)| argument.clone())
         .collect();
     let set = call_of(&companion.name, arguments);
     if !made.companions.contains(&companion) {
         made.companions.push(companion);
     }
-    Some(equals_any_of_select(column.clone(), set))
+    Ok(Some(equals_any_of_select(column.clone(), set)))
+}
+
+/// Words for a call that is left alone because of its volatility, where its function could be looked into.
+pub(super) fn why_volatile<T>(call: &FuncCall, catalog: &Catalog) -> Attempt<T> {
+    match only_function(call, catalog)? {
+        Some(f) if f.volatility == Volatility::Volatile => Err(
+            "it is VOLATILE, and what it reads may change inside the statement, or it does more than read"
+                .to_owned(),
+        ),
+        _ => Ok(None),
+    }
+}
+
+/// The function that the call certainly means.
+fn only_function<'a>(call: &FuncCall, catalog: &'a Catalog) -> Attempt<&'a Function> {
+    let (schema, name) = qualified(&call.funcname);
+    let fits =
+        |f: &&Function| f.name.name == name && (schema.is_empty() || f.name.schema == schema);
+    let mut named = catalog.functions.iter().filter(fits);
+    let opens =
+        |f: &&Function| f.returns == "boolean" && matches!(f.language.as_str(), "sql" | "plpgsql");
+    let Some(first) = catalog.functions.iter().filter(fits).find(opens) else {
+        return Ok(None);
+    };
+    if named.any(|other| other.name != first.name || other.arguments != first.arguments) {
+        return Err(format!("{} is the name of several functions", first.name));
+    }
+    Ok(Some(first))
 }
 
 /// The position of the only argument that depends on the row, if it is a plain column.
@@ -86,198 +138,181 @@ fn one_row_argument(call: &FuncCall, catalog: &Catalog) -> Option<usize> {
     found
 }
 
-/// The select inside the body's single EXISTS. The parameter that holds the row's column is marked as
-/// a column of an outer row; the others become `$1`, `$2` … of the companion.
-fn exists_body(function: &Function, row: usize, catalog: &Catalog) -> Option<SelectStmt> {
-    if function.volatility == Volatility::Volatile || function.returns != "boolean" {
-        return None;
+/// Whether an argument of the call is an argument of the function, one for one, and the body is run as it stands.
+fn is_declared_plainly(function: &Function, call: &FuncCall) -> Result<(), String> {
+    let declared = function
+        .declared
+        .ok_or("how it is declared was not read from this server")?;
+    let named = |n: &Node| matches!(n.node, Some(NodeEnum::NamedArgExpr(_)));
+    if declared.variadic || call.func_variadic {
+        return Err("it is VARIADIC".to_owned());
     }
-    let text = match function.language.as_str() {
-        "sql" => function.body.clone(),
-        "plpgsql" => format!("select {}", returned_expression(function)?),
-        _ => return None,
-    };
-    let mut outer = match parse_statement(&text) {
-        Ok(NodeEnum::SelectStmt(select)) => *select,
-        // The body of a `RETURN expression` function.
-        Ok(NodeEnum::ReturnStmt(r)) => SelectStmt {
-            target_list: vec![target(*r.returnval?)],
-            ..Default::default()
-        },
-        _ => return None,
-    };
-    if !outer.from_clause.is_empty() || outer.where_clause.is_some() {
-        return None;
+    if declared.defaults > 0 || call.args.iter().any(named) {
+        return Err("it has defaults or is called by the names of its arguments".to_owned());
     }
-    let [
-        Node {
-            node: Some(NodeEnum::ResTarget(only)),
-        },
-    ] = outer.target_list.as_mut_slice()
-    else {
-        return None;
-    };
-    let link = only.val.as_deref_mut()?;
-    match &link.node {
-        Some(NodeEnum::SubLink(l)) if l.sub_link_type() == SubLinkType::ExistsSublink => {}
-        _ => return None,
+    if declared.outputs || declared.polymorphic || function.returns_set {
+        return Err("it has OUT or polymorphic arguments, or returns a set".to_owned());
     }
-    let select = subselect_mut(link)?;
-    mark_parameters(select, function, row, catalog)?;
-    Some(select.clone())
+    if function.argument_types.len() != call.args.len() {
+        return Err("it is called with another number of arguments".to_owned());
+    }
+    for setting in &function.config {
+        let name = setting.split_once('=').map_or(setting.as_str(), |(n, _)| n);
+        if !HARMLESS.contains(&name) {
+            return Err(format!("it is declared with SET {name}"));
+        }
+    }
+    Ok(())
 }
 
-/// The parse tree of a PL/pgSQL body, as JSON.
-pub(in crate::sql) fn plpgsql_tree(function: &Function) -> Option<serde_json::Value> {
-    let parameters: Vec<String> = function
-        .argument_names
+/// Whether every comparison keeps its collation: parameters take theirs from the call, and a set has that of its type.
+fn compares_as_before(
+    function: &Function,
+    body: &SelectStmt,
+    call: &FuncCall,
+    column: &Node,
+    levels: &Levels,
+    catalog: &Catalog,
+) -> Result<(), String> {
+    let mut plain = true;
+    if let Some(NodeEnum::ColumnRef(reference)) = &column.node {
+        let of = typed::column(reference, levels, catalog).and_then(|c| c.collation);
+        match of.ok_or("the collation of the column is not known")? {
+            Collation::Inapplicable | Collation::Default => {}
+            Collation::Deterministic => plain = false,
+            Collation::Nondeterministic => {
+                return Err("the column has a collation under which other texts are equal".into());
+            }
+        }
+    }
+    for (argument, kind) in call.args.iter().zip(&function.argument_types) {
+        if holds_collate(argument) {
+            return Err("an argument has COLLATE".to_owned());
+        }
+        let text = matches!(
+            kind.as_str(),
+            "text" | "character varying" | "character" | "name"
+        );
+        // `name` is compared byte by byte, and hands that on.
+        plain &= !text || !holds_name(argument);
+    }
+    if plain || only_equal(body, catalog) {
+        Ok(())
+    } else {
+        Err("its body compares texts under the collation of its arguments".to_owned())
+    }
+}
+
+/// Whether an expression may hold a value of type `name`, such as `current_user`.
+fn holds_name(node: &Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_)) => false,
+        Some(NodeEnum::FuncCall(call)) => {
+            let (_, name) = qualified(&call.funcname);
+            name != "current_setting"
+        }
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_none_or(holds_name),
+        _ => true,
+    }
+}
+
+/// Whether the conditions ask for nothing but equality, which no deterministic collation changes.
+fn only_equal(body: &SelectStmt, catalog: &Catalog) -> bool {
+    let equal = |node: &Node| match &node.node {
+        Some(NodeEnum::AExpr(e)) => {
+            matches!(
+                e.kind(),
+                AExprKind::AexprOp | AExprKind::AexprIn | AExprKind::AexprOpAny
+            ) && matches!(qualified(&e.name).1, "=" | "<>")
+        }
+        Some(NodeEnum::BoolExpr(_)) => true,
+        _ => {
+            calls(node).is_some_and(|c| c.iter().all(|c| c.args.is_empty()))
+                || free_columns(node, catalog).is_some_and(|f| f.is_empty())
+        }
+    };
+    let conditions = body.where_clause.as_deref().map(conjuncts);
+    let joins = body
+        .from_clause
         .iter()
-        .zip(&function.argument_types)
-        .map(|(name, kind)| {
-            format!(
-                "{} {kind}",
-                if name.is_empty() {
-                    String::new()
-                } else {
-                    quote::ident(name)
-                }
-            )
-        })
-        .collect();
-    let create = format!(
-        "create function f({}) returns {}{} language plpgsql as {}",
-        parameters.join(", "),
-        if function.returns_set { "setof " } else { "" },
-        function.returns,
-        quote::literal(&function.body)
-    );
-    pg_query::parse_plpgsql(&create).ok()
+        .all(|n| matches!(n.node, Some(NodeEnum::RangeVar(_))));
+    joins && conditions.is_some_and(|all| all.iter().all(equal))
 }
 
-/// `return <expression>`, the only statement of a PL/pgSQL body.
-fn returned_expression(function: &Function) -> Option<String> {
-    let tree = plpgsql_tree(function)?;
-    let block = tree.pointer("/0/PLpgSQL_function/action/PLpgSQL_stmt_block")?;
-    if block.get("exceptions").is_some() || declares_variables(&tree, function) {
-        return None;
+/// A STRICT function says NULL where an argument is NULL, whatever its body says.
+fn guard(set: &mut SelectStmt, given: &[Given]) {
+    let mut all = set
+        .where_clause
+        .take()
+        .map_or_else(Vec::new, |w| conjuncts(&w));
+    for value in given {
+        if let Given::Bound(node) = value {
+            let test = NullTest {
+                arg: Some(node.clone()),
+                nulltesttype: NullTestType::IsNotNull.into(),
+                ..Default::default()
+            };
+            all.push(NodeEnum::NullTest(Box::new(test)).into_node());
+        }
     }
-    match block.get("body")?.as_array()?.as_slice() {
-        // The parser adds an empty RETURN at the end of some bodies.
-        [only] | [only, _] => only
-            .pointer("/PLpgSQL_stmt_return/expr/PLpgSQL_expr/query")?
-            .as_str()
-            .map(str::to_owned),
-        _ => None,
-    }
+    set.where_clause = all_of(all).map(Box::new);
 }
 
-/// Whether the body has a DECLARE section: more data than the parameters and `found`.
-fn declares_variables(tree: &serde_json::Value, function: &Function) -> bool {
-    tree.pointer("/0/PLpgSQL_function/datums")
-        .and_then(serde_json::Value::as_array)
-        .is_none_or(|datums| datums.len() > function.argument_types.len() + 1)
-}
-
-fn mark_parameters(
-    select: &mut SelectStmt,
+/// The type of the set, where column, parameter and key have it in common and its `=` is the same everywhere.
+fn key_type(
     function: &Function,
     row: usize,
+    column: &Node,
+    set: &SelectStmt,
+    levels: &Levels,
     catalog: &Catalog,
-) -> Option<()> {
-    let inner = relations(select, catalog)?;
-    let condition = select.where_clause.as_deref_mut()?;
-    let number = |path: &[&str]| {
-        let owned: Vec<String> = path.iter().map(|p| (*p).to_owned()).collect();
-        let name = match path {
-            // A column hides a parameter of the same name.
-            [name] if !binds(&inner, &owned, catalog) => name,
-            [qualifier, name] if *qualifier == function.name.name => name,
-            _ => return None,
-        };
-        function.argument_names.iter().position(|n| n == name)
+) -> Result<String, String> {
+    let unknown = "the type of the key is not known";
+    let [target] = set.target_list.as_slice() else {
+        return Err(unknown.to_owned());
     };
-    mark(condition, row, &number)
-}
-
-fn mark(node: &mut Node, row: usize, number: &dyn Fn(&[&str]) -> Option<usize>) -> Option<()> {
-    let found = match &node.node {
-        Some(NodeEnum::ParamRef(p)) => Some(usize::try_from(p.number).ok()?.checked_sub(1)?),
-        Some(NodeEnum::ColumnRef(c)) => number(&column_path(c)),
-        // A parameter deeper down cannot be told from a column of that level.
-        Some(NodeEnum::SubLink(_)) => return None,
-        _ => None,
-    };
-    if let Some(i) = found {
-        *node = parameter(i, row)?;
-    }
-    parts_mut(node)?
-        .into_iter()
-        .try_for_each(|part| mark(part, row, number))
-}
-
-fn parameter(i: usize, row: usize) -> Option<Node> {
-    let node = if i == row {
-        NodeEnum::ColumnRef(ColumnRef {
-            fields: vec![string(ROW), string("parameter")],
-            ..Default::default()
-        })
-    } else {
-        let position = if i < row { i } else { i - 1 };
-        NodeEnum::ParamRef(pg_query::protobuf::ParamRef {
-            number: i32::try_from(position + 1).ok()?,
-            location: 0,
-        })
-    };
-    Some(node.into_node())
-}
-
-fn is_row_parameter(node: &Node) -> bool {
-    matches!(&node.node, Some(NodeEnum::ColumnRef(c)) if column_path(c).first() == Some(&ROW))
-}
-
-/// The type of the set's only column, where it is a plain column of a known table.
-fn column_type(set: &SelectStmt, catalog: &Catalog) -> Option<String> {
-    let [
-        Node {
-            node: Some(NodeEnum::ResTarget(target)),
+    let key = match &target.node {
+        Some(NodeEnum::ResTarget(t)) => match t.val.as_deref().map(|v| &v.node) {
+            Some(Some(NodeEnum::ColumnRef(key))) => key,
+            _ => return Err("its key is no plain column".to_owned()),
         },
-    ] = set.target_list.as_slice()
-    else {
-        return None;
+        _ => return Err(unknown.to_owned()),
     };
-    let Some(NodeEnum::ColumnRef(column)) = &target.val.as_deref()?.node else {
-        return None;
-    };
-    let inner = relations(set, catalog)?;
-    let path = column_path(column);
-    let name = path.last()?;
-    let mut tables = inner
-        .iter()
-        .filter(|r| path.len() == 1 || path.first() == Some(&r.alias.as_str()))
-        .filter_map(|r| catalog.table(r.table.as_ref()?)?.column(name));
-    let found = tables.next()?;
-    tables.next().is_none().then(|| found.type_name.clone())
-}
-
-fn row_column_type(column: &Node, table: &Name, catalog: &Catalog) -> Option<String> {
-    let Some(NodeEnum::ColumnRef(column)) = &column.node else {
-        return None;
-    };
-    let name = *column_path(column).last()?;
-    Some(catalog.table(table)?.column(name)?.type_name.clone())
+    let inner = vec![relations(set, catalog).ok_or(unknown)?];
+    let key = typed::column(key, &inner, catalog).ok_or(unknown)?;
+    let name = typed::without_modifier(&key.type_name);
+    let parameter = function.argument_types.get(row);
+    if parameter != Some(&name) || typed::of(column, levels, catalog).as_ref() != Some(&name) {
+        return Err("column, parameter and key are of different types".to_owned());
+    }
+    if !typed::is_plain(&name, catalog) {
+        return Err(format!(
+            "which operator compares {name} depends on the search path"
+        ));
+    }
+    match key.collation {
+        Some(Collation::Nondeterministic) => {
+            Err("its key has a collation under which other texts are equal".to_owned())
+        }
+        Some(_) => Ok(name),
+        None => Err("the collation of its key is not known".to_owned()),
+    }
 }
 
 fn companion(
     function: &Function,
+    call: &FuncCall,
     set: &SelectStmt,
-    rest: &[usize],
+    given: &[Given],
     key_type: &str,
     catalog: &Catalog,
-) -> Option<Companion> {
-    let name = Name::new(&function.name.schema, free_name(function, catalog));
-    let types: Vec<&str> = rest
+) -> Result<Companion, String> {
+    let name = home::name(function, call, given, catalog);
+    let types: Vec<&str> = given
         .iter()
-        .filter_map(|i| function.argument_types.get(*i).map(String::as_str))
+        .zip(&function.argument_types)
+        .filter(|(g, _)| matches!(g, Given::Constant(_)))
+        .map(|(_, kind)| kind.as_str())
         .collect();
     let signature = format!("{}({})", quote::name(&name), types.join(", "));
     let mut head =
@@ -285,27 +320,34 @@ fn companion(
     if function.security_definer {
         head.push_str(" security definer");
     }
-    if function.parallel == crate::model::Parallel::Safe {
+    if function.parallel == crate::model::Parallel::Safe && are_parallel(given, catalog) {
         head.push_str(" parallel safe");
     }
     for setting in &function.config {
-        let (key, value) = setting.split_once('=')?;
+        let (key, value) = setting.split_once('=').ok_or("a setting has no value")?;
         head.push_str("\n  set ");
         head.push_str(key);
         head.push_str(" = ");
         head.push_str(&setting_value(value));
     }
-    let body = print_select(set).ok()?;
-    let create = format!("{head}\n  as {}", dollar_quoted(&body)?);
-    let mut statements = vec![create];
-    statements.extend(grants::statements(function, &signature, catalog));
+    let whole = printed::is_select_printed_whole(set);
+    let body = print_select(set).ok().filter(|_| whole);
+    let body = body.ok_or("its body cannot be written out without a loss")?;
+    let quoted = dollar_quoted(&body).ok_or("its body cannot be quoted")?;
+    let mut statements = vec![format!("{head}\n  as {quoted}")];
+    statements.extend(grants::statements(
+        function,
+        &signature,
+        &name.schema,
+        catalog,
+    ));
     if function.security_definer && function.owner != catalog.server.user {
         statements.push(format!(
             "alter function {signature} owner to {}",
             quote::ident(&function.owner)
         ));
     }
-    Some(Companion {
+    Ok(Companion {
         drop: format!("drop function {signature}"),
         name,
         body,
@@ -329,28 +371,6 @@ fn dollar_quoted(body: &str) -> Option<String> {
         .map(|tag| format!("{tag} {body} {tag}"))
 }
 
-/// `f_set`, within the 63 bytes of an identifier and not taken.
-fn free_name(function: &Function, catalog: &Catalog) -> String {
-    let mut stem = function.name.name.clone();
-    while stem.len() > 56 {
-        stem.pop();
-    }
-    let taken = |name: &str| {
-        catalog
-            .functions_named(&function.name.schema, name)
-            .next()
-            .is_some()
-    };
-    let first = format!("{stem}_set");
-    if !taken(&first) {
-        return first;
-    }
-    (2..1000)
-        .map(|n: u32| format!("{stem}_set{n}"))
-        .find(|name| !taken(name))
-        .unwrap_or(first)
-}
-
 fn call_of(name: &Name, arguments: Vec<Node>) -> SelectStmt {
     let call = FuncCall {
         funcname: vec![string(&name.schema), string(&name.name)],
@@ -358,18 +378,14 @@ fn call_of(name: &Name, arguments: Vec<Node>) -> SelectStmt {
         funcformat: pg_query::protobuf::CoercionForm::CoerceExplicitCall.into(),
         ..Default::default()
     };
+    let target = ResTarget {
+        val: Some(Box::new(NodeEnum::FuncCall(Box::new(call)).into_node())),
+        ..Default::default()
+    };
     SelectStmt {
-        target_list: vec![target(NodeEnum::FuncCall(Box::new(call)).into_node())],
+        target_list: vec![NodeEnum::ResTarget(Box::new(target)).into_node()],
         limit_option: LimitOption::Default.into(),
         op: SetOperation::SetopNone.into(),
         ..Default::default()
     }
-}
-
-fn target(node: Node) -> Node {
-    NodeEnum::ResTarget(Box::new(ResTarget {
-        val: Some(Box::new(node)),
-        ..Default::default()
-    }))
-    .into_node()
 }

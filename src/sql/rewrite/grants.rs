@@ -7,21 +7,18 @@ use crate::sql::tree::{parse_expression, qualified};
 use std::collections::BTreeSet;
 
 /// The statements that take EXECUTE from everybody and give it to those who need it.
-pub(super) fn statements(original: &Function, signature: &str, catalog: &Catalog) -> Vec<String> {
+pub(super) fn statements(
+    original: &Function,
+    signature: &str,
+    schema: &str,
+    catalog: &Catalog,
+) -> Vec<String> {
     let needed = needed(original, catalog);
     if needed.contains("public") {
         return vec![format!("grant execute on function {signature} to public")];
     }
-    // Default privileges may hand a new function to roles that the original is kept from.
-    let taken: BTreeSet<&str> = catalog
-        .functions
-        .iter()
-        .filter(|f| f.name.schema == original.name.schema)
-        .flat_map(|f| f.executors.iter().map(String::as_str))
-        .filter(|role| !needed.contains(role) && !["public", &original.owner].contains(role))
-        .collect();
     let mut from = vec!["public"];
-    from.extend(taken);
+    from.extend(given_by_default(original, schema, &needed, catalog));
     let mut statements = vec![format!(
         "revoke execute on function {signature} from {}",
         list(&from)
@@ -36,8 +33,30 @@ pub(super) fn statements(original: &Function, signature: &str, catalog: &Catalog
     statements
 }
 
+/// Roles that the creator's default privileges hand a new function of `schema`, and that have no use for it. Never the
+/// creator or the owner, who may call it anyway and may be called otherwise on another server.
+fn given_by_default<'a>(
+    original: &Function,
+    schema: &str,
+    needed: &BTreeSet<&str>,
+    catalog: &'a Catalog,
+) -> BTreeSet<&'a str> {
+    let creator = catalog.server.user.as_str();
+    catalog
+        .default_privileges
+        .iter()
+        .filter(|d| d.kind == 'f' && d.owner == creator)
+        .filter(|d| d.schema.as_deref().is_none_or(|s| s == schema))
+        .filter(|d| d.privileges.iter().any(|p| p == "EXECUTE"))
+        .map(|d| d.grantee.as_str())
+        .filter(|role| !needed.contains(role))
+        .filter(|role| !["public", creator, &original.owner].contains(role))
+        .filter(|role| !catalog.roles.get(*role).is_some_and(|r| r.superuser))
+        .collect()
+}
+
 /// The roles of the policies that call the original, as far as they may execute it; never its owner, who may anyway.
-fn needed<'a>(original: &'a Function, catalog: &'a Catalog) -> BTreeSet<&'a str> {
+pub(super) fn needed<'a>(original: &'a Function, catalog: &'a Catalog) -> BTreeSet<&'a str> {
     let callers = callers(original, catalog);
     let everybody = original.executors.iter().any(|r| r == "public");
     let mut needed = BTreeSet::new();
@@ -60,6 +79,8 @@ fn needed<'a>(original: &'a Function, catalog: &'a Catalog) -> BTreeSet<&'a str>
             needed.extend(granted.filter(|e| above.is_some_and(|a| a.iter().any(|m| m == e))));
         }
     }
+    // A superuser may anyway, and has another name on another server.
+    needed.retain(|role| !catalog.roles.get(*role).is_some_and(|r| r.superuser));
     needed.remove(original.owner.as_str());
     needed
 }
@@ -98,7 +119,7 @@ fn list(roles: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Name, Policy, Role, Table};
+    use crate::model::{DefaultPrivilege, Name, Policy, Role, Table};
 
     fn catalog(roles: &[&str], executors: &[&str]) -> Catalog {
         let mut catalog = Catalog::default();
@@ -122,13 +143,33 @@ mod tests {
             ..Role::default()
         };
         catalog.roles.insert("nurse".into(), member);
+        let admin = Role {
+            superuser: true,
+            ..Role::default()
+        };
+        catalog.roles.insert("postgres".into(), admin);
+        catalog.server.user = "owner".into();
+        let default = |owner: &str, schema: Option<&str>, grantee: &str| DefaultPrivilege {
+            owner: owner.into(),
+            schema: schema.map(str::to_owned),
+            kind: 'f',
+            grantee: grantee.into(),
+            privileges: vec!["EXECUTE".into()],
+        };
+        catalog.default_privileges = vec![
+            default("owner", Some("public"), "anon"),
+            default("owner", None, "owner"),
+            default("owner", None, "postgres"),
+            default("owner", Some("other"), "elsewhere"),
+            default("somebody", None, "not_asked"),
+        ];
         catalog
     }
 
     #[track_caller]
     fn grants(roles: &[&str], executors: &[&str], expected: &[&str]) {
         let catalog = catalog(roles, executors);
-        let made = statements(&catalog.functions[0], "f_set()", &catalog);
+        let made = statements(&catalog.functions[0], "f_set()", "public", &catalog);
         let short: Vec<String> = made
             .iter()
             .map(|s| s.replace(" execute on function f_set()", ""))
@@ -140,32 +181,23 @@ mod tests {
     fn only_who_needs_it_may_execute() {
         let platform = ["anon", "authenticated", "owner", "public"];
         let to = "grant to authenticated";
-        grants(
-            &["authenticated"],
-            &platform,
-            &["revoke from public, anon", to],
-        );
-        grants(
-            &["authenticated"],
-            &["authenticated"],
-            &["revoke from public", to],
-        );
+        // Default privileges hand the new function to `anon`.
+        let from = "revoke from public, anon";
+        grants(&["authenticated"], &platform, &[from, to]);
+        grants(&["authenticated"], &["authenticated"], &[from, to]);
         grants(&["public"], &platform, &["grant to public"]);
+        grants(&["public"], &["authenticated", "owner"], &[from, to]);
+        grants(&["anon"], &["authenticated"], &[from]);
+        grants(&["nurse"], &["staff"], &[from, "grant to staff"]);
+        grants(&["owner"], &["owner"], &[from]);
+    }
+
+    #[test]
+    fn no_role_is_named_that_another_server_may_lack() {
         grants(
             &["public"],
-            &["authenticated", "owner"],
-            &["revoke from public", to],
+            &["authenticated", "owner", "postgres"],
+            &["revoke from public, anon", "grant to authenticated"],
         );
-        grants(
-            &["anon"],
-            &["authenticated"],
-            &["revoke from public, authenticated"],
-        );
-        grants(
-            &["nurse"],
-            &["staff"],
-            &["revoke from public", "grant to staff"],
-        );
-        grants(&["owner"], &["owner"], &["revoke from public"]);
     }
 }

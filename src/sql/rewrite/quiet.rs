@@ -1,12 +1,13 @@
-//! What can be proven of a function's body: that it only reads, and that it answers whatever it is asked.
+//! What can be proven of a function's body: that it only reads, and reads what does not change.
 
-use super::function::plpgsql_tree;
+use super::opened::plpgsql_tree;
+use super::still::{self, Changes};
 use crate::model::{Catalog, Function, Name, TableKind, Volatility};
-use crate::sql::scope::{calls_in_select, expressions, relations, volatility, worst_volatility};
-use crate::sql::tree::{
-    column_path, is_literal, parse_expression, parse_select, parse_statement, parts, qualified,
+use crate::sql::scope::{
+    calls, calls_in_select, expressions, relations, volatility, worst_volatility,
 };
-use pg_query::protobuf::{AExprKind, SelectStmt, SubLinkType};
+use crate::sql::tree::{parse_expression, parse_select, parse_statement, parts, qualified};
+use pg_query::protobuf::SelectStmt;
 use pg_query::{Node, NodeEnum};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -14,14 +15,12 @@ use std::collections::BTreeSet;
 
 /// How deep functions may call each other.
 const DEPTH: usize = 4;
-/// Comparisons give an answer for every pair of values.
-const COMPARISONS: [&str; 6] = ["=", "<>", "<", ">", "<=", ">="];
 
-/// The catalog with every volatile function that only reads, and reads nothing of `table`, called stable.
+/// The catalog with every volatile function that only reads, and reads nothing that `changes`, called stable.
 ///
 /// A volatile function sees the rows that its own statement has changed so far, a stable one does not: that is a
-/// difference only where it reads the table that the policy guards.
-pub(super) fn proven<'a>(node: &Node, table: &Name, catalog: &'a Catalog) -> Cow<'a, Catalog> {
+/// difference only where it reads a table that the statement, its triggers, or what cascades from it may write.
+pub(super) fn proven<'a>(node: &Node, changes: &Changes, catalog: &'a Catalog) -> Cow<'a, Catalog> {
     let mut proven = Cow::Borrowed(catalog);
     // Functions that call others are proven after them.
     for _ in 0..DEPTH {
@@ -35,7 +34,8 @@ pub(super) fn proven<'a>(node: &Node, table: &Name, catalog: &'a Catalog) -> Cow
             .filter(|(_, f)| f.volatility == Volatility::Volatile && f.extension.is_none())
             .filter(|(_, f)| {
                 only_reads(f, &proven)
-                    && reads(f, &proven, DEPTH).is_some_and(|read| !read.contains(table))
+                    && reads(f, &proven, DEPTH)
+                        .is_some_and(|read| read.is_disjoint(&changes.tables))
             })
             .map(|(i, _)| i)
             .collect();
@@ -52,7 +52,7 @@ pub(super) fn proven<'a>(node: &Node, table: &Name, catalog: &'a Catalog) -> Cow
 }
 
 /// Whether a body does nothing but look: no write, no lock, no message, no call of what is volatile.
-fn only_reads(function: &Function, catalog: &Catalog) -> bool {
+pub(super) fn only_reads(function: &Function, catalog: &Catalog) -> bool {
     queries(function).is_some_and(|queries| {
         queries.iter().all(|select| {
             let still = calls_in_select(select).is_some_and(|c| {
@@ -94,7 +94,8 @@ fn reads_tables(select: &SelectStmt, catalog: &Catalog) -> bool {
 
 /// Tables that a function reads, itself, through functions, or through the policies of what it reads.
 fn reads(function: &Function, catalog: &Catalog, depth: usize) -> Option<BTreeSet<Name>> {
-    let mut found = BTreeSet::new();
+    // Whichever schema its names turn out to mean.
+    let mut found = still::named_tables(function, catalog);
     for select in queries(function)? {
         for level in levels(&select, catalog)? {
             let tables = relations(&level, catalog)?;
@@ -120,142 +121,20 @@ fn reads(function: &Function, catalog: &Catalog, depth: usize) -> Option<BTreeSe
             &format!("select {using}"),
             catalog,
         ));
+        for call in calls(&parse_expression(using).ok()?)? {
+            let (schema, name) = qualified(&call.funcname);
+            let named = catalog.functions_named(schema, name);
+            for called in named.filter(|f| f.volatility != Volatility::Immutable) {
+                behind.extend(reads(called, catalog, depth.checked_sub(1)?)?);
+            }
+        }
     }
     found.extend(behind);
     Some(found)
 }
 
-/// Whether the function gives an answer, and no error, for every value of its argument number `at`.
-pub(super) fn answers_any_key(function: &Function, at: usize, catalog: &Catalog) -> bool {
-    answers(function, at, catalog, DEPTH)
-}
-
-fn answers(function: &Function, at: usize, catalog: &Catalog, depth: usize) -> bool {
-    let (Some(queries), Some(name)) = (queries(function), function.argument_names.get(at)) else {
-        return false;
-    };
-    let number = i32::try_from(at + 1).unwrap_or_default();
-    let is_key = |node: &Node| match &node.node {
-        Some(NodeEnum::ParamRef(p)) => p.number == number,
-        Some(NodeEnum::ColumnRef(c)) => {
-            !name.is_empty() && column_path(c).last() == Some(&name.as_str())
-        }
-        _ => false,
-    };
-    only_reads(function, catalog)
-        && queries.iter().all(|select| {
-            levels(select, catalog).is_some_and(|levels| {
-                levels.iter().all(|level| {
-                    expressions(level)
-                        .is_some_and(|all| all.iter().all(|n| is_total(n, &is_key, catalog, depth)))
-                })
-            })
-        })
-}
-
-/// Whether an expression of a row has a value for every row, whatever its columns hold.
-pub(super) fn is_total_expression(node: &Node, catalog: &Catalog) -> bool {
-    let is_key = |n: &Node| matches!(n.node, Some(NodeEnum::ColumnRef(_)));
-    levels(&selecting(node.clone()), catalog).is_some_and(|levels| {
-        levels.iter().all(|level| {
-            expressions(level)
-                .is_some_and(|all| all.iter().all(|n| is_total(n, &is_key, catalog, DEPTH)))
-        })
-    })
-}
-
-/// Whether an expression has a value for every row and every key; sub-selects are looked at as levels of their own.
-fn is_total(node: &Node, is_key: &dyn Fn(&Node) -> bool, catalog: &Catalog, depth: usize) -> bool {
-    let Some(inside) = parts(node) else {
-        return false;
-    };
-    let total = match &node.node {
-        Some(NodeEnum::AExpr(e)) => {
-            let compares = |n: &str| COMPARISONS.contains(&n);
-            let (schema, name) = qualified(&e.name);
-            matches!(
-                e.kind(),
-                AExprKind::AexprOp | AExprKind::AexprIn | AExprKind::AexprOpAny
-            ) && matches!(schema, "" | "pg_catalog")
-                && compares(name)
-        }
-        Some(NodeEnum::SubLink(l)) => {
-            matches!(
-                l.sub_link_type(),
-                SubLinkType::ExistsSublink | SubLinkType::AnySublink | SubLinkType::ArraySublink
-            ) || is_one_row(node)
-        }
-        Some(NodeEnum::TypeCast(cast)) => {
-            let to_text = cast
-                .type_name
-                .as_ref()
-                .is_some_and(|t| matches!(qualified(&t.names), ("" | "pg_catalog", "text")));
-            return is_literal(node)
-                || (to_text && inside.iter().all(|n| is_total(n, is_key, catalog, depth)));
-        }
-        Some(NodeEnum::FuncCall(call)) => {
-            return call.args.iter().enumerate().all(|(i, arg)| {
-                if is_key(arg) {
-                    return depth > 0 && passes_on(call, i, catalog, depth - 1);
-                }
-                // What does not depend on the key is asked of every row as it is.
-                !mentions_column(arg)
-            });
-        }
-        Some(
-            NodeEnum::ColumnRef(_)
-            | NodeEnum::AConst(_)
-            | NodeEnum::ParamRef(_)
-            | NodeEnum::BoolExpr(_)
-            | NodeEnum::NullTest(_)
-            | NodeEnum::BooleanTest(_)
-            | NodeEnum::CoalesceExpr(_)
-            | NodeEnum::CaseExpr(_)
-            | NodeEnum::CaseWhen(_)
-            | NodeEnum::AArrayExpr(_)
-            | NodeEnum::List(_),
-        ) => true,
-        _ => false,
-    };
-    total && inside.iter().all(|n| is_total(n, is_key, catalog, depth))
-}
-
-/// `(select f())`: a scalar sub-select without FROM has one row.
-fn is_one_row(node: &Node) -> bool {
-    let Some(NodeEnum::SubLink(link)) = &node.node else {
-        return false;
-    };
-    match link.subselect.as_ref().and_then(|s| s.node.as_ref()) {
-        Some(NodeEnum::SelectStmt(s)) => {
-            s.from_clause.is_empty() && s.larg.is_none() && s.values_lists.is_empty()
-        }
-        _ => false,
-    }
-}
-
-fn passes_on(
-    call: &pg_query::protobuf::FuncCall,
-    at: usize,
-    catalog: &Catalog,
-    depth: usize,
-) -> bool {
-    let (schema, name) = qualified(&call.funcname);
-    let mut named = catalog.functions_named(schema, name);
-    match (named.next(), named.next()) {
-        (Some(function), None) => answers(function, at, catalog, depth),
-        _ => false,
-    }
-}
-
-fn mentions_column(node: &Node) -> bool {
-    matches!(
-        node.node,
-        Some(NodeEnum::ColumnRef(_) | NodeEnum::ParamRef(_) | NodeEnum::SubLink(_))
-    ) || parts(node).is_none_or(|inside| inside.iter().any(mentions_column))
-}
-
 /// The SELECTs of a body, expressions among them; `None` where it does anything else.
-fn queries(function: &Function) -> Option<Vec<SelectStmt>> {
+pub(super) fn queries(function: &Function) -> Option<Vec<SelectStmt>> {
     match function.language.as_str() {
         "sql" => match parse_statement(&function.body).ok()? {
             NodeEnum::SelectStmt(select) => Some(vec![*select]),
@@ -271,7 +150,7 @@ fn queries(function: &Function) -> Option<Vec<SelectStmt>> {
     }
 }
 
-fn selecting(node: Node) -> SelectStmt {
+pub(super) fn selecting(node: Node) -> SelectStmt {
     let mut select = SelectStmt::default();
     let target = pg_query::protobuf::ResTarget {
         val: Some(Box::new(node)),
@@ -332,7 +211,7 @@ fn assigned(text: &str) -> Option<&str> {
 }
 
 /// A SELECT with every SELECT inside it.
-fn levels(select: &SelectStmt, catalog: &Catalog) -> Option<Vec<SelectStmt>> {
+pub(super) fn levels(select: &SelectStmt, catalog: &Catalog) -> Option<Vec<SelectStmt>> {
     let mut found = vec![select.clone()];
     relations(select, catalog)?;
     let mut pending = expressions(select)?;

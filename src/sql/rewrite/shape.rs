@@ -1,39 +1,72 @@
 //! Tests whose spelling keeps an index away, spelled so that one can serve.
 
+use super::refusal::Attempt;
 use super::step::{self, Step};
-use super::{Rewritten, array, case, distinct};
+use super::typed::Levels;
+use super::{Rewritten, array, case, distinct, known, raising};
 use crate::model::{Catalog, Name, Volatility};
 use crate::sql::scope::worst_volatility;
 use pg_query::protobuf::BoolExprType;
 use pg_query::{Node, NodeEnum};
 
 /// Rewrites what stands where NULL and false mean the same: under AND and OR only.
-pub(super) fn rewrite(node: &mut Node, table: &Name, catalog: &Catalog, made: &mut Rewritten) {
-    if let Some((replacement, step)) = respelled(node, table, catalog) {
-        *node = replacement;
-        if !made.steps.contains(&step) {
-            made.steps.push(step);
+pub(super) fn rewrite(
+    node: &mut Node,
+    table: &Name,
+    levels: &Levels,
+    catalog: &Catalog,
+    made: &mut Rewritten,
+) {
+    rewrite_beside(node, false, table, levels, catalog, made);
+}
+
+fn rewrite_beside(
+    node: &mut Node,
+    guards: bool,
+    table: &Name,
+    levels: &Levels,
+    catalog: &Catalog,
+    made: &mut Rewritten,
+) {
+    match respelled(node, table, levels, catalog) {
+        Ok(Some(_)) if guards => made.refuse(node, raising::BESIDE),
+        Ok(Some((replacement, step))) => {
+            *node = replacement;
+            if !made.steps.contains(&step) {
+                made.steps.push(step);
+            }
         }
+        Ok(None) => {}
+        Err(reason) => made.refuse(node, reason),
     }
     if let Some(NodeEnum::BoolExpr(e)) = &mut node.node
         && e.boolop() != BoolExprType::NotExpr
     {
-        for arg in &mut e.args {
-            rewrite(arg, table, catalog, made);
+        let beside = raising::beside(&e.args, levels, catalog);
+        for (arg, raises) in e.args.iter_mut().zip(beside) {
+            rewrite_beside(arg, guards || raises, table, levels, catalog, made);
         }
     }
 }
 
-fn respelled(node: &Node, table: &Name, catalog: &Catalog) -> Option<(Node, Step)> {
-    if worst_volatility(node, catalog) == Volatility::Volatile {
-        return None;
+fn respelled(
+    node: &Node,
+    table: &Name,
+    levels: &Levels,
+    catalog: &Catalog,
+) -> Attempt<(Node, Step)> {
+    let found = if let Some(NodeEnum::CaseExpr(case)) = &node.node {
+        case::alternatives(case, catalog)?.map(|made| (made, step::CASE))
+    } else if let Some(made) = distinct::comparison(node, table, levels, catalog)? {
+        Some((made, step::DISTINCT))
+    } else {
+        array::containment(node, table, levels, catalog)?.map(|made| (made, step::ARRAY))
+    };
+    if found.is_some() {
+        known::expression(node)?;
+        if worst_volatility(node, catalog) == Volatility::Volatile {
+            return Err("it calls something VOLATILE".to_owned());
+        }
     }
-    if let Some(NodeEnum::CaseExpr(case)) = &node.node {
-        return Some((case::alternatives(case, catalog)?, step::CASE));
-    }
-    if let Some(found) = distinct::comparison(node, table, catalog) {
-        return Some((found, step::DISTINCT));
-    }
-    let found = array::containment(node, table, catalog)?;
-    Some((found, step::ARRAY))
+    Ok(found)
 }

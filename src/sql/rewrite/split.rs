@@ -4,7 +4,10 @@
 //! outer row alone holds for all inner rows or none: `o and exists (… k = c)`.
 
 use super::exists::{is_closed, membership};
-use super::quiet;
+use super::known;
+use super::refusal::Attempt;
+use super::total;
+use super::typed::Levels;
 use crate::model::Catalog;
 use crate::sql::scope::{Relation, binds, free_columns, relations};
 use crate::sql::tree::{all_of, any_of, conjuncts, disjuncts, equals_any_of_select};
@@ -15,11 +18,14 @@ use pg_query::protobuf::SelectStmt;
 const MOST: usize = 4;
 
 /// The test in parts; `None` where a part is no membership test.
-pub(super) fn tests(select: &SelectStmt, catalog: &Catalog) -> Option<Node> {
-    let inner = relations(select, catalog)?;
+pub(super) fn tests(select: &SelectStmt, levels: &Levels, catalog: &Catalog) -> Attempt<Node> {
+    let plain = known::plain(select)?;
+    let (Some(inner), Some(condition)) = (relations(select, catalog), plain.condition) else {
+        return Ok(None);
+    };
     let mut alternatives = vec![Vec::new()];
-    for conjunct in conjuncts(select.where_clause.as_deref()?) {
-        let choices = if crosses(&conjunct, &inner, catalog)? {
+    for conjunct in conjuncts(condition) {
+        let choices = if crosses(&conjunct, &inner, catalog).ok_or("a condition is not known")? {
             disjuncts(&conjunct)
         } else {
             vec![conjunct]
@@ -35,28 +41,32 @@ pub(super) fn tests(select: &SelectStmt, catalog: &Catalog) -> Option<Node> {
             })
             .collect();
         if alternatives.len() > MOST {
-            return None;
+            return Ok(None);
         }
     }
-    let tests: Option<Vec<Node>> = alternatives
-        .into_iter()
-        .map(|conditions| one(select, conditions, &inner, catalog))
-        .collect();
-    any_of(tests?)
+    let mut tests = Vec::new();
+    for conditions in alternatives {
+        match one(select, conditions, &inner, levels, catalog)? {
+            Some(test) => tests.push(test),
+            None => return Ok(None),
+        }
+    }
+    Ok(any_of(tests))
 }
 
 fn one(
     select: &SelectStmt,
     conditions: Vec<Node>,
     inner: &[Relation],
+    levels: &Levels,
     catalog: &Catalog,
-) -> Option<Node> {
+) -> Attempt<Node> {
     let (mut of_the_row, mut others) = (Vec::new(), Vec::new());
     for condition in conditions {
-        if is_outside(&condition, inner, catalog)? {
+        if is_outside(&condition, inner, catalog).ok_or("a condition is not known")? {
             // It is asked of more rows than before.
-            if !quiet::is_total_expression(&condition, catalog) {
-                return None;
+            if !total::is_total(&condition, catalog) {
+                return Err("a condition on the row may raise an error".to_owned());
             }
             of_the_row.push(condition);
         } else {
@@ -65,9 +75,11 @@ fn one(
     }
     let mut rest = select.clone();
     rest.where_clause = all_of(others).map(Box::new);
-    let found = membership(&rest, catalog)?;
+    let Some(found) = membership(&rest, levels, catalog)? else {
+        return Ok(None);
+    };
     of_the_row.push(equals_any_of_select(found.outer, found.set));
-    all_of(of_the_row)
+    Ok(all_of(of_the_row))
 }
 
 /// Whether it speaks of inner and outer rows at once.

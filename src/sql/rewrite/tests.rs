@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Column, Function, Index, IndexKey, Table, Volatility};
+use crate::model::{Collation, Column, Declared, Function, Index, IndexKey, Table, Volatility};
 
 fn table(columns: &[(&str, &str)]) -> Table {
     Table {
@@ -9,9 +9,15 @@ fn table(columns: &[(&str, &str)]) -> Table {
                 name: (*name).to_owned(),
                 type_name: (*kind).to_owned(),
                 type_kind: 'b',
+                collation: Some(if *kind == "text" {
+                    Collation::Default
+                } else {
+                    Collation::Inapplicable
+                }),
                 ..Default::default()
             })
             .collect(),
+        ruled: Some(false),
         ..Default::default()
     }
 }
@@ -22,6 +28,7 @@ fn function(schema: &str, name: &str, volatility: Volatility) -> Function {
         volatility,
         language: "sql".to_owned(),
         returns: "boolean".to_owned(),
+        declared: Some(Declared::default()),
         ..Default::default()
     }
 }
@@ -29,6 +36,7 @@ fn function(schema: &str, name: &str, volatility: Volatility) -> Function {
 fn catalog() -> Catalog {
     let mut catalog = Catalog::default();
     catalog.server.user = "owner".to_owned();
+    catalog.equality_elsewhere = Some(std::collections::BTreeSet::new());
     catalog.server.search_path = vec!["public".to_owned()];
     let mut put = |name: &str, columns: &[(&str, &str)]| {
         catalog

@@ -3,6 +3,8 @@
 //! A STABLE function gives the same result all through one statement (PostgreSQL documentation,
 //! "Function Volatility Categories"), so evaluating it once as an init-plan is equivalent.
 
+use super::exists::holds_collate;
+use super::{known, raising};
 use crate::model::{Catalog, Volatility};
 use crate::sql::scope::{calls, free_columns, volatility, worst_volatility};
 use crate::sql::tree::{IntoNode, parse_expression, parts_mut, qualified, subselect_mut};
@@ -14,6 +16,16 @@ use pg_query::{Node, NodeEnum};
 
 /// Wraps the largest parts of `node` that qualify. Returns whether anything changed.
 pub(super) fn rewrite(node: &mut Node, catalog: &Catalog) -> bool {
+    // What is not known may hold a name of the row.
+    if known::expression(node).is_err() {
+        return match &mut node.node {
+            Some(NodeEnum::BoolExpr(e)) => e
+                .args
+                .iter_mut()
+                .fold(false, |changed, arg| rewrite(arg, catalog) | changed),
+            _ => false,
+        };
+    }
     if worth_wrapping(node, catalog) {
         *node = select_of(node.clone());
         return true;
@@ -43,7 +55,8 @@ fn rewrite_select(select: &mut SelectStmt, catalog: &Catalog) -> bool {
     for side in [&mut select.larg, &mut select.rarg].into_iter().flatten() {
         changed |= rewrite_select(side, catalog);
     }
-    if select.from_clause.is_empty() {
+    // Where a condition may raise, a cheaper one beside it could change which rows it is asked of.
+    if select.from_clause.is_empty() || raising::in_select(select, &Vec::new(), catalog) {
         return changed;
     }
     if let Some(condition) = select.where_clause.as_deref_mut() {
@@ -141,13 +154,35 @@ fn worth_wrapping(node: &Node, catalog: &Catalog) -> bool {
     free_columns(node, catalog).is_some_and(|free| free.is_empty())
         && worst_volatility(node, catalog) == Volatility::Stable
         && calls_outside_selects(node, catalog)
+        && keeps_collation(node)
         && calls(node).is_some_and(|calls| calls.iter().all(|c| !returns_set(c, catalog)))
 }
+
+/// An explicit COLLATE is an implicit one in what a sub-select gives: it may stay inside only of a truth value.
+fn keeps_collation(node: &Node) -> bool {
+    let truth = match &node.node {
+        Some(NodeEnum::BoolExpr(_) | NodeEnum::NullTest(_) | NodeEnum::BooleanTest(_)) => true,
+        Some(NodeEnum::AExpr(e)) => {
+            let compares = ["=", "<>", "<", ">", "<=", ">="].contains(&qualified(&e.name).1);
+            match e.kind() {
+                AExprKind::AexprOp => compares,
+                AExprKind::AexprNullif => false,
+                _ => true,
+            }
+        }
+        _ => false,
+    };
+    truth || !holds_collate(node)
+}
+
+/// The clock of the statement: the planner knows its value, and a sub-select would hide it.
+const CLOCK: [&str; 3] = ["now", "statement_timestamp", "transaction_timestamp"];
 
 /// Whether a stable function is called outside the sub-selects of `node`: those are evaluated once already.
 fn calls_outside_selects(node: &Node, catalog: &Catalog) -> bool {
     if let Some(NodeEnum::FuncCall(call)) = &node.node
         && volatility(call, catalog) == Volatility::Stable
+        && !matches!(qualified(&call.funcname), ("" | "pg_catalog", name) if CLOCK.contains(&name))
     {
         return true;
     }
@@ -162,7 +197,7 @@ fn returns_set(call: &FuncCall, catalog: &Catalog) -> bool {
     catalog.functions_named(schema, name).any(|f| f.returns_set)
 }
 
-fn select_of(node: Node) -> Node {
+pub(super) fn select_of(node: Node) -> Node {
     let target = ResTarget {
         val: Some(Box::new(node)),
         ..Default::default()
