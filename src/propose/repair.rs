@@ -1,10 +1,13 @@
 //! A trial of all changes together, and the way back for those that make a query slower.
 
 use super::lab::Lab;
+use super::left::Left;
 use super::policies::{Rewritable, touched};
+use super::reading::{PolicyId, Reading};
 use super::select::Chosen;
-use super::timing::{Timings, is_faster, is_slower, score, slower};
-use crate::model::{Catalog, Change, Gap, IndexSpec, Name, Query};
+use super::timing::{Timings, gains, is_faster, is_slower, slower};
+use super::weigh::gain;
+use crate::model::{Catalog, Change, Gap, IndexSpec, Name, Query, Tried};
 use crate::sql::access::deleted_from;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +24,13 @@ pub(super) struct Trial<'a> {
     pub indexes: Vec<Chosen>,
     /// Names of indexes that no plan shows: for foreign keys and inside functions.
     pub unseen: BTreeSet<String>,
+    /// Rewrites that are not proposed.
+    pub left: Vec<Left>,
+    /// What each policy's form was tried with.
+    pub tried: BTreeMap<PolicyId, Tried>,
     functions: BTreeSet<String>,
+    /// Ids of the queries that ask each policy.
+    asking: BTreeMap<PolicyId, BTreeSet<String>>,
     /// Ids of the queries that read each table, directly or through policies.
     readers: BTreeMap<Name, BTreeSet<String>>,
 }
@@ -43,8 +52,39 @@ impl<'a> Trial<'a> {
             policies: Vec::new(),
             indexes: Vec::new(),
             unseen: BTreeSet::new(),
+            left: Vec::new(),
+            tried: BTreeMap::new(),
             functions: BTreeSet::new(),
+            asking: Reading::new(catalog).readers(queries),
         }
+    }
+
+    /// Ids of the queries that ask `policy`, those that could not be run left out.
+    pub(super) fn asking(&self, policy: &Rewritable) -> BTreeSet<String> {
+        let mut ids = self.readers_of(policy);
+        ids.retain(|id| self.before.contains_key(id) && self.after.contains_key(id));
+        ids
+    }
+
+    /// Ids of the queries that ask `policy`.
+    pub(super) fn readers_of(&self, policy: &Rewritable) -> BTreeSet<String> {
+        let id = (policy.table.clone(), policy.policy.clone());
+        self.asking.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// These queries, the one that gained most first, then the quickest.
+    pub(super) fn by_gain(&self, ids: &BTreeSet<String>) -> Vec<&'a Query> {
+        let mut found: Vec<(f64, f64, &Query)> = self
+            .queries
+            .iter()
+            .filter(|q| ids.contains(&q.id))
+            .filter_map(|q| {
+                let (was, is) = (self.before.get(&q.id)?, self.after.get(&q.id)?);
+                Some((gain(was, is), is.ms(), q))
+            })
+            .collect();
+        found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.total_cmp(&b.1)));
+        found.into_iter().map(|(.., q)| q).collect()
     }
 
     /// Ids of the queries that read `table`, directly or through policies.
@@ -175,7 +215,7 @@ impl<'a> Trial<'a> {
         })
     }
 
-    async fn retime<L: Lab>(
+    pub(super) async fn retime<L: Lab>(
         &self,
         lab: &mut L,
         ids: &BTreeSet<String>,
@@ -273,6 +313,10 @@ async fn repair_policies<L: Lab>(
                     if let Some(entry) = trial.policies.get_mut(at) {
                         entry.1 = other;
                     }
+                    if other == 0 {
+                        let why = format!("{id} does better without it");
+                        trial.left.push(Left::alone(&policy, why));
+                    }
                     return Ok(true);
                 }
             }
@@ -320,44 +364,12 @@ fn is_better(trial: &Trial<'_>, affected: &BTreeSet<String>, now: &Timings) -> b
         .filter(|q| affected.contains(&q.id))
         .map(|q| q.weight)
         .sum();
-    score(trial.queries, affected, now)
-        < score(trial.queries, affected, &trial.after) - LEAST_GAIN * weight.min(1.0)
-}
-
-/// Takes back what helps no query it was made for. A policy that no query of the workload reads keeps its rewrite:
-/// that it calls a function once a row is reason enough.
-pub(super) async fn prune<L: Lab>(
-    lab: &mut L,
-    trial: &mut Trial<'_>,
-    draws: usize,
-) -> Result<(), L::Error> {
-    for at in 0..trial.policies.len() {
-        let Some((policy, form)) = trial.policies.get(at).cloned() else {
-            break;
-        };
-        let affected = trial.readers(&policy.table);
-        if form == 0 || affected.is_empty() || trial.helps_any(&affected) {
-            continue;
-        }
-        trial.move_policy(lab, &policy, form, 0).await?;
-        let now = trial.retime(lab, &affected, draws).await?;
-        let missed = score(trial.queries, &affected, &now)
-            > score(trial.queries, &affected, &trial.after) + LEAST_GAIN;
-        if missed {
-            trial.move_policy(lab, &policy, 0, form).await?;
-            continue;
-        }
-        trial.after = now;
-        if let Some(entry) = trial.policies.get_mut(at) {
-            entry.1 = 0;
-        }
-    }
-    prune_indexes(lab, trial, draws).await
+    gains(trial.queries, affected, &trial.after, now) > LEAST_GAIN * weight.min(1.0)
 }
 
 /// Takes each index away in turn, the widest first; it comes back where the clock misses it. A plan that is cheaper on
 /// paper need not be faster, and an index that two others make up for is only a cost to writers.
-async fn prune_indexes<L: Lab>(
+pub(super) async fn prune_indexes<L: Lab>(
     lab: &mut L,
     trial: &mut Trial<'_>,
     draws: usize,
