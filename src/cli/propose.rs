@@ -8,9 +8,7 @@ use crate::db::{
     read_catalog, remove_leftovers, resolve,
 };
 use crate::migrate::{self, Folder, Layout, next_version};
-use crate::model::{
-    Block, Catalog, Cell, Estimate, Gap, Grid, Proposal, Report, Tone, Workload,
-};
+use crate::model::{Block, Catalog, Cell, Estimate, Gap, Grid, Proposal, Report, Tone, Workload};
 use crate::propose::{Advice, Options, SMALL_TABLE_ROWS, advise, evidence, left_alone};
 use crate::sql::ddl;
 use std::path::{Path, PathBuf};

@@ -1,30 +1,16 @@
 //! A rewrite must earn its place: some query, or some look-up made up for it, has to get clearly lighter by it, and no
 //! look-up much heavier. What repeats decides: buffers, rows, planner cost.
 
+use super::desk::{Desk, LOOKUP, Outcome, Unearned, patience};
 use super::lab::{Lab, Timing};
 use super::left::Left;
 use super::lookups::{Lookup, lookups};
 use super::policies::Rewritable;
 use super::reading::{PolicyId, Reading};
-use super::repair::Trial;
-use super::weigh::{
-    Verdict, catastrophe, is_heavy, is_small, steady_verdict, verdict, worsened,
-};
+use super::trial::Trial;
+use super::weigh::{Verdict, steady_verdict, verdict};
 use crate::model::{Name, Persona, Query, Tried};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-/// A look-up under a rewrite is ended after this.
-const LOOKUP: Duration = Duration::from_secs(2);
-/// What took so many times longer without the rewrite need not end: the rewrite is better …
-const TIMES: u32 = 10;
-/// … once this has passed too, since a machine may be busy.
-const GRACE: Duration = Duration::from_secs(1);
-/// Rounds of both sides where only the clock can tell.
-const ROUNDS: usize = 3;
-
-/// Figures of look-ups by their place in the list.
-type Figures = BTreeMap<usize, Timing>;
 
 pub(super) struct Earning<'a> {
     personas: &'a [Persona],
@@ -56,7 +42,10 @@ impl<'a> Earning<'a> {
             if form == 0 {
                 continue;
             }
-            progress(&format!("does {} on {} earn its place", policy.policy, policy.table));
+            progress(&format!(
+                "does {} on {} earn its place",
+                policy.policy, policy.table
+            ));
             let lookups = self.lookups_of(lab, trial, &policy).await;
             let mut desk = Desk {
                 lab,
@@ -72,7 +61,7 @@ impl<'a> Earning<'a> {
                 self.read(&mut desk, trial, &readers).await?
             };
             let tried = desk.tried;
-            desk_done(trial, at, &policy, outcome, tried);
+            keep(trial, at, &policy, outcome, tried);
             if trial.policies.get(at).is_some_and(|(_, now)| *now != form) {
                 trial.after = trial.retime(lab, &readers, self.draws).await?;
             }
@@ -124,21 +113,33 @@ impl<'a> Earning<'a> {
         if desk.lookups.is_empty() {
             return desk.leave(missing(desk.policy, trial, self.personas)).await;
         }
-        let (first, refused) = desk.measure(|_| LOOKUP).await;
+        self.by_lookups(desk, "no query of the workload reads it")
+            .await
+    }
+
+    /// `queries` says what the workload has to say.
+    async fn by_lookups<L: Lab>(
+        &self,
+        desk: &mut Desk<'_, L>,
+        queries: &str,
+    ) -> Result<Outcome, L::Error> {
+        let (first, refused) = desk.measure(|_| true, |_| LOOKUP).await;
         if first.is_empty() {
-            let why = format!("no query of the workload reads it, and no look-up made up for it could be run: {refused}");
+            let why = format!("{queries}, and no look-up made up for it could be run: {refused}");
             return desk.leave(why).await;
         }
         let deepest = desk.form;
         desk.go(0).await?;
-        let (without, _) = desk.measure(|at| first.get(&at).map_or(LOOKUP, patience)).await;
+        let (without, _) = desk
+            .measure(|_| true, |at| first.get(&at).map_or(LOOKUP, patience))
+            .await;
         let mut why = None;
         for form in (1..=deepest).rev() {
             let with = if form == deepest {
                 first.clone()
             } else {
                 desk.go(form).await?;
-                desk.measure(|_| LOOKUP).await.0
+                desk.measure(|_| true, |_| LOOKUP).await.0
             };
             match desk.judge(&without, &with) {
                 Ok(()) => return desk.settle_for(form, with, &without, why).await,
@@ -146,7 +147,7 @@ impl<'a> Earning<'a> {
                     return desk.settle_for(form, with, &without, why).await;
                 }
                 Err(reason) => {
-                    why.get_or_insert(reason.words());
+                    why.get_or_insert(reason.words(queries));
                 }
             }
         }
@@ -161,10 +162,20 @@ impl<'a> Earning<'a> {
         readers: &BTreeSet<String>,
     ) -> Result<Outcome, L::Error> {
         desk.tried.queries = readers.iter().cloned().collect();
-        let Some(gaining) = self.gaining(desk, trial, readers).await? else {
-            return desk
-                .leave("no query that reads it takes fewer buffers or rows, or costs less, by it".to_owned())
-                .await;
+        let deepest = desk.form;
+        let gaining = match self.gaining(desk, trial, readers).await? {
+            Gain::Of(gaining) => gaining,
+            Gain::Harm(id) => return desk.leave(format!("{id} does better without it")).await,
+            Gain::None if desk.lookups.is_empty() => {
+                let why = "no query that reads it got clearly lighter by it";
+                return desk.leave(why.to_owned()).await;
+            }
+            Gain::None => {
+                desk.go(deepest).await?;
+                return self
+                    .by_lookups(desk, "no query that reads it got lighter")
+                    .await;
+            }
         };
         let mut why = None;
         loop {
@@ -178,7 +189,10 @@ impl<'a> Earning<'a> {
                 return desk.leave(why.unwrap_or_default()).await;
             }
             desk.go(desk.form - 1).await?;
-            let with = desk.lab.measure(&gaining.query, patience(&gaining.without)).await?;
+            let with = desk
+                .lab
+                .measure(&gaining.query, patience(&gaining.without))
+                .await?;
             if verdict(&gaining.without, &with) != Verdict::Better {
                 return desk.leave(why.unwrap_or_default()).await;
             }
@@ -196,11 +210,11 @@ impl<'a> Earning<'a> {
         desk: &mut Desk<'_, L>,
         trial: &Trial<'_>,
         readers: &BTreeSet<String>,
-    ) -> Result<Option<Gaining>, L::Error> {
+    ) -> Result<Gain, L::Error> {
         let queries = trial.by_gain(readers);
         let deepest = desk.form;
         desk.go(0).await?;
-        let mut found = None;
+        let (mut found, mut harmed) = (None, None);
         let mut silent = Vec::new();
         for query in &queries {
             let Some(with) = trial.after.get(&query.id).filter(|t| !t.timed_out) else {
@@ -215,10 +229,15 @@ impl<'a> Earning<'a> {
                     break;
                 }
                 Verdict::Same => silent.push((*query, with.ms(), without)),
-                Verdict::Worse => {}
+                Verdict::Worse => {
+                    harmed.get_or_insert_with(|| query.id.clone());
+                }
             }
         }
         if found.is_none() {
+            if let Some(id) = harmed {
+                return Ok(Gain::Harm(id));
+            }
             silent.sort_by(|a, b| b.1.total_cmp(&a.1));
             for (query, _, without) in silent.into_iter().take(1) {
                 if desk.clock(query, deepest).await? {
@@ -227,11 +246,11 @@ impl<'a> Earning<'a> {
             }
         }
         let Some((query, without)) = found else {
-            return Ok(None);
+            return Ok(Gain::None);
         };
         desk.go(deepest).await?;
         self.as_shallow_as_good(desk, trial, &queries).await?;
-        Ok(Some(Gaining {
+        Ok(Gain::Of(Gaining {
             query: query.clone(),
             without,
         }))
@@ -263,10 +282,12 @@ impl<'a> Earning<'a> {
     }
 }
 
-/// How long the other side is waited for.
-fn patience(with: &Timing) -> Duration {
-    let longest = with.draws.iter().max().copied().unwrap_or_default();
-    longest.saturating_mul(TIMES) + GRACE
+/// What the workload's queries say of a form.
+enum Gain {
+    Of(Gaining),
+    /// This query is heavier with it, and none is lighter.
+    Harm(String),
+    None,
 }
 
 struct Gaining {
@@ -274,206 +295,7 @@ struct Gaining {
     without: Timing,
 }
 
-/// The form to keep, 0 for the one it had, and why it is not the deepest.
-pub(super) struct Outcome {
-    form: usize,
-    why: Option<String>,
-}
-
-enum Unearned {
-    Worse(String),
-    NoGain,
-}
-
-impl Unearned {
-    fn words(self) -> String {
-        match self {
-            Self::Worse(what) => format!("it would make a look-up worse: {what}"),
-            Self::NoGain => {
-                "no query of the workload reads it, and no look-up made up for it got clearly lighter".to_owned()
-            }
-        }
-    }
-}
-
-/// One policy being moved between its forms.
-struct Desk<'a, L: Lab> {
-    lab: &'a mut L,
-    policy: &'a Rewritable,
-    /// The form it has now.
-    form: usize,
-    lookups: &'a [Lookup],
-    tried: Tried,
-}
-
-impl<L: Lab> Desk<'_, L> {
-    async fn go(&mut self, form: usize) -> Result<(), L::Error> {
-        if form != self.form {
-            // Functions that a form needs are there since the deepest one was made, but for those of shallower forms.
-            for change in self.policy.changes(self.form, form) {
-                let made = self.lab.make(&change).await;
-                if !matches!(change, crate::model::Change::CreateFunction { .. }) {
-                    made?;
-                }
-            }
-            self.form = form;
-        }
-        Ok(())
-    }
-
-    async fn leave(&mut self, why: String) -> Result<Outcome, L::Error> {
-        self.go(0).await?;
-        Ok(Outcome {
-            form: 0,
-            why: Some(why),
-        })
-    }
-
-    /// Every look-up that can be run, and why the first of the others could not.
-    async fn measure(&mut self, limit: impl Fn(usize) -> Duration) -> (Figures, String) {
-        let (mut figures, mut refused) = (Figures::new(), String::new());
-        for (at, lookup) in self.lookups.iter().enumerate() {
-            match self.lab.measure(&lookup.query, limit(at)).await {
-                Ok(timing) => {
-                    self.note(lookup);
-                    figures.insert(at, timing);
-                }
-                Err(error) if refused.is_empty() => refused = error.to_string(),
-                Err(_) => {}
-            }
-        }
-        (figures, refused)
-    }
-
-    fn note(&mut self, lookup: &Lookup) {
-        let name = lookup.name();
-        if !self.tried.lookups.contains(&name) {
-            self.tried.lookups.push(name);
-        }
-    }
-
-    fn pairs<'f>(
-        &'f self,
-        without: &'f Figures,
-        with: &'f Figures,
-    ) -> impl Iterator<Item = (&'f Lookup, &'f Timing, &'f Timing)> {
-        self.lookups
-            .iter()
-            .enumerate()
-            .filter_map(|(at, lookup)| Some((lookup, without.get(&at)?, with.get(&at)?)))
-    }
-
-    fn judge(&self, without: &Figures, with: &Figures) -> Result<(), Unearned> {
-        let mut gained = false;
-        for (lookup, was, is) in self.pairs(without, with) {
-            if let Some(what) = worsened(was, is).filter(|_| is.timed_out || !is_small(is)) {
-                return Err(Unearned::Worse(format!("{}, {what}", lookup.name())));
-            }
-            gained |= steady_verdict(was, is) == Verdict::Better;
-        }
-        if gained { Ok(()) } else { Err(Unearned::NoGain) }
-    }
-
-    /// Whether the clock prefers `form` for the look-up that takes longest, where nothing else tells.
-    async fn by_clock(
-        &mut self,
-        form: usize,
-        without: &Figures,
-        with: &Figures,
-    ) -> Result<bool, L::Error> {
-        let longest = self
-            .pairs(without, with)
-            .filter(|(_, was, is)| !was.timed_out && !is.timed_out)
-            .max_by(|a, b| a.1.ms().total_cmp(&b.1.ms()))
-            .map(|(lookup, ..)| lookup.query.clone());
-        match longest {
-            Some(query) => self.clock(&query, form).await,
-            None => Ok(false),
-        }
-    }
-
-    /// Both sides in turn, so that a machine that changes its pace changes it for both.
-    async fn clock(&mut self, query: &Query, form: usize) -> Result<bool, L::Error> {
-        let mut best: [Option<Timing>; 2] = [None, None];
-        for _ in 0..ROUNDS {
-            for (side, best) in [0, form].into_iter().zip(&mut best) {
-                self.go(side).await?;
-                let Ok(timing) = self.lab.measure(query, LOOKUP).await else {
-                    return Ok(false);
-                };
-                if best.as_ref().is_none_or(|b| timing.ms() < b.ms()) {
-                    *best = Some(timing);
-                }
-            }
-        }
-        let [Some(was), Some(is)] = &best else {
-            return Ok(false);
-        };
-        Ok(!was.timed_out && verdict(was, is) == Verdict::Better)
-    }
-
-    /// Takes the shallowest form that is as good as `form`.
-    async fn settle_for(
-        &mut self,
-        mut form: usize,
-        mut with: Figures,
-        without: &Figures,
-        why: Option<String>,
-    ) -> Result<Outcome, L::Error> {
-        while form > 1 {
-            self.go(form - 1).await?;
-            let (shallow, _) = self.measure(|at| with.get(&at).map_or(LOOKUP, patience)).await;
-            let deeper_is_better = self
-                .pairs(&shallow, &with)
-                .any(|(_, was, is)| steady_verdict(was, is) == Verdict::Better);
-            if deeper_is_better || self.judge(without, &shallow).is_err() {
-                break;
-            }
-            form -= 1;
-            with = shallow;
-        }
-        self.go(form).await?;
-        Ok(Outcome { form, why })
-    }
-
-    /// The look-up that the present form makes many times heavier than the first one does, in words.
-    async fn catastrophic(&mut self) -> Result<Option<String>, L::Error> {
-        let form = self.form;
-        let (with, _) = self.measure(|_| LOOKUP).await;
-        let heavy: Vec<usize> = with
-            .iter()
-            .filter(|(_, t)| is_heavy(t))
-            .map(|(at, _)| *at)
-            .collect();
-        if heavy.is_empty() {
-            return Ok(None);
-        }
-        self.go(0).await?;
-        let mut found = None;
-        for at in heavy {
-            let (Some(lookup), Some(is)) = (self.lookups.get(at), with.get(&at)) else {
-                continue;
-            };
-            let Ok(was) = self.lab.measure(&lookup.query, LOOKUP).await else {
-                continue;
-            };
-            if let Some(what) = catastrophe(&was, is) {
-                found = Some(format!("it would make a look-up many times heavier: {}, {what}", lookup.name()));
-                break;
-            }
-        }
-        self.go(form).await?;
-        Ok(found)
-    }
-}
-
-fn desk_done(
-    trial: &mut Trial<'_>,
-    at: usize,
-    policy: &Rewritable,
-    outcome: Outcome,
-    tried: Tried,
-) {
+fn keep(trial: &mut Trial<'_>, at: usize, policy: &Rewritable, outcome: Outcome, tried: Tried) {
     if let Some(entry) = trial.policies.get_mut(at) {
         entry.1 = outcome.form;
     }
@@ -493,9 +315,16 @@ fn missing(policy: &Rewritable, trial: &Trial<'_>, personas: &[Persona]) -> Stri
         .and_then(|t| t.policy(&policy.policy))
         .map(|p| (p, p.roles.join(", ")));
     match roles {
-        Some((of, roles)) if personas.iter().all(|p| !trial.catalog.applies_to(of, &p.role)) => {
-            format!("no query of the workload reads it, and the workload has no persona with role {roles}")
+        Some((of, roles))
+            if personas
+                .iter()
+                .all(|p| !trial.catalog.applies_to(of, &p.role)) =>
+        {
+            format!(
+                "no query of the workload reads it, and the workload has no persona with role {roles}"
+            )
         }
-        _ => "no query of the workload reads it, and no persona may look anything up that asks it".to_owned(),
+        _ => "no query of the workload reads it, and no persona may look anything up that asks it"
+            .to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! Look-ups made up for a table that the workload does not read, or not in every way that an application does: by key,
 //! by page, the whole table, and writes. All as personas of the workload; what they write is taken back.
 
+use super::columns::{self, created, key};
 use super::lab::Lab;
 use crate::model::{Catalog, Column, Command, Name, Persona, Policy, Query, Table};
 use crate::sql::quote;
@@ -22,6 +23,8 @@ const MOST_PERSONAS: usize = 6;
 pub(super) struct Lookup {
     /// What it does: `by key`.
     pub words: &'static str,
+    /// One row by its key, read or written: what an application does all the time.
+    pub one: bool,
     pub query: Query,
 }
 
@@ -53,9 +56,11 @@ pub(super) async fn lookups<L: Lab>(
     };
     let foreign = ground.ends(lab).await;
     let mut found = Vec::new();
-    let concerned = personas
-        .iter()
-        .filter(|p| policies.iter().any(|policy| catalog.applies_to(policy, &p.role)));
+    let concerned = personas.iter().filter(|p| {
+        policies
+            .iter()
+            .any(|policy| catalog.applies_to(policy, &p.role))
+    });
     for persona in concerned.take(MOST_PERSONAS) {
         let asks = |command: Command| {
             policies.iter().any(|policy| {
@@ -77,26 +82,6 @@ pub(super) async fn lookups<L: Lab>(
         }
     }
     found
-}
-
-/// The columns of the primary key, else of another unique index without NULLs.
-fn key(table: &Table) -> Vec<&Column> {
-    let columns = |index: &crate::model::Index| -> Option<Vec<&Column>> {
-        index
-            .keys
-            .iter()
-            .map(|k| table.column(k.column.as_deref()?).filter(|c| c.not_null))
-            .collect()
-    };
-    let unique = table
-        .indexes
-        .iter()
-        .filter(|i| i.unique && i.valid && i.predicate.is_none());
-    let mut keys: Vec<(bool, Vec<&Column>)> = unique
-        .filter_map(|i| Some((!i.primary, columns(i)?)))
-        .collect();
-    keys.sort_by_key(|(other, columns)| (*other, columns.len()));
-    keys.into_iter().next().map(|(_, k)| k).unwrap_or_default()
 }
 
 struct Ground<'a> {
@@ -147,13 +132,17 @@ impl Ground<'_> {
         if self.key.is_empty() {
             return Vec::new();
         }
-        let sql = format!("select {} from {} limit {MANY}", self.key_texts(), self.quoted());
+        let sql = format!(
+            "select {} from {} limit {MANY}",
+            self.key_texts(),
+            self.quoted()
+        );
         let seen = lab.rows(&sql, Some(persona), DRAWING).await;
         seen.unwrap_or_default()
     }
 
     fn reads(&self, persona: &Persona, seen: &[Key], foreign: &[Key], found: &mut Vec<Lookup>) {
-        let columns = self.permitted(&persona.role, "SELECT");
+        let columns = self.permitted(persona, "SELECT");
         if columns.is_empty() {
             return;
         }
@@ -162,7 +151,21 @@ impl Ground<'_> {
         let mut put = |words, sql: String, draws: Vec<Key>| {
             found.push(self.lookup(words, persona, sql, draws, false));
         };
-        put("whole table", format!("select count(*) from {from}"), Vec::new());
+        let keyed = !self.key.is_empty()
+            && self
+                .key
+                .iter()
+                .all(|k| columns.iter().any(|c| c.name == k.name));
+        let draws: BTreeSet<&Key> = seen
+            .first()
+            .into_iter()
+            .chain(seen.last())
+            .chain(foreign)
+            .collect();
+        if keyed && !draws.is_empty() {
+            let sql = format!("select {list} from {from} where {}", self.is_key(1));
+            put("by key", sql, draws.into_iter().cloned().collect());
+        }
         if let Some(created) = created(&columns) {
             let sql = format!(
                 "select {list} from {from} order by {} desc limit {PAGE}",
@@ -170,22 +173,28 @@ impl Ground<'_> {
             );
             put("newest page", sql, Vec::new());
         }
-        if self.key.is_empty() || !self.key.iter().all(|k| columns.iter().any(|c| c.name == k.name)) {
-            return;
-        }
-        let order = format!("select {list} from {from} order by {}", self::list(&self.key));
-        put("first page", format!("{order} limit {PAGE}"), Vec::new());
-        put("later page", format!("{order} limit {PAGE} offset {LATER}"), Vec::new());
-        let draws: BTreeSet<&Key> = seen.first().into_iter().chain(seen.last()).chain(foreign).collect();
-        if !draws.is_empty() {
-            let sql = format!("select {list} from {from} where {}", self.is_key(1));
-            put("by key", sql, draws.into_iter().cloned().collect());
+        put(
+            "whole table",
+            format!("select count(*) from {from}"),
+            Vec::new(),
+        );
+        if keyed {
+            let order = format!(
+                "select {list} from {from} order by {}",
+                self::list(&self.key)
+            );
+            put("first page", format!("{order} limit {PAGE}"), Vec::new());
+            put(
+                "later page",
+                format!("{order} limit {PAGE} offset {LATER}"),
+                Vec::new(),
+            );
         }
     }
 
     fn updates(&self, persona: &Persona, seen: &[Key], found: &mut Vec<Lookup>) {
-        let readable = self.permitted(&persona.role, "SELECT");
-        let mut writable = self.permitted(&persona.role, "UPDATE");
+        let readable = self.permitted(persona, "SELECT");
+        let mut writable = self.permitted(persona, "UPDATE");
         writable.retain(|c| {
             !c.generated
                 && !c.identity
@@ -198,12 +207,24 @@ impl Ground<'_> {
             return;
         };
         let sql = format!("update {} set {column} = {column} where ", self.quoted());
-        self.writes(persona, &sql, ("update by key", "update of many"), seen, found);
+        self.writes(
+            persona,
+            &sql,
+            ("update by key", "update of many"),
+            seen,
+            found,
+        );
     }
 
     fn deletes(&self, persona: &Persona, seen: &[Key], found: &mut Vec<Lookup>) {
         let sql = format!("delete from {} where ", self.quoted());
-        self.writes(persona, &sql, ("delete by key", "delete of many"), seen, found);
+        self.writes(
+            persona,
+            &sql,
+            ("delete by key", "delete of many"),
+            seen,
+            found,
+        );
     }
 
     fn writes(
@@ -230,7 +251,7 @@ impl Ground<'_> {
 
     /// Copies of rows that the persona sees and may insert: they conflict with what is there, after the check was asked.
     async fn inserts<L: Lab>(&self, lab: &mut L, persona: &Persona, found: &mut Vec<Lookup>) {
-        let mut columns = self.permitted(&persona.role, "INSERT");
+        let mut columns = self.permitted(persona, "INSERT");
         columns.retain(|c| !c.generated);
         if columns.is_empty() {
             return;
@@ -262,7 +283,11 @@ impl Ground<'_> {
                 checks.join(" or ")
             );
             let drawn = lab.rows(&copied, Some(persona), DRAWING).await;
-            let Some(row @ [Some(_)]) = drawn.as_ref().ok().and_then(|d| d.first()).map(Vec::as_slice)
+            let Some(row @ [Some(_)]) = drawn
+                .as_ref()
+                .ok()
+                .and_then(|d| d.first())
+                .map(Vec::as_slice)
             else {
                 return;
             };
@@ -288,12 +313,20 @@ impl Ground<'_> {
             persona: persona.clone(),
             sql,
             types: types.cycle().take(given).collect(),
-            draws: if draws.is_empty() { vec![Vec::new()] } else { draws },
+            draws: if draws.is_empty() {
+                vec![Vec::new()]
+            } else {
+                draws
+            },
             weight: 1.0,
             write,
             ..Query::default()
         };
-        Lookup { words, query }
+        let one = matches!(
+            words,
+            "by key" | "update by key" | "delete by key" | "insert of one"
+        );
+        Lookup { words, one, query }
     }
 
     /// `a = $1 and b = $2`, counted from `first`.
@@ -305,6 +338,11 @@ impl Ground<'_> {
         tests.join(" and ")
     }
 
+    /// The columns for which the persona's role holds `privilege`.
+    fn permitted(&self, persona: &Persona, privilege: &str) -> Vec<&Column> {
+        columns::permitted(self.catalog, self.table, &persona.role, privilege)
+    }
+
     fn indexes_of(&self, column: &str) -> usize {
         let on = |i: &&crate::model::Index| {
             i.keys.iter().any(|k| k.column.as_deref() == Some(column))
@@ -312,41 +350,9 @@ impl Ground<'_> {
         };
         self.table.indexes.iter().filter(on).count()
     }
-
-    /// The columns for which `role` holds `privilege`.
-    fn permitted(&self, role: &str, privilege: &str) -> Vec<&Column> {
-        let held = self.catalog.roles.get(role);
-        let holds = |grantee: &String, privileges: &Vec<String>| {
-            privileges.iter().any(|p| p == privilege)
-                && (grantee == role
-                    || grantee == "public"
-                    || held.is_some_and(|r| r.inherit && r.member_of.contains(grantee)))
-        };
-        let whole = self.table.owner == role
-            || held.is_some_and(|r| r.superuser)
-            || self.table.grants.iter().any(|(g, p)| holds(g, p));
-        let granted = |c: &&Column| whole || c.grants.iter().any(|(g, p)| holds(g, p));
-        self.table.columns.iter().filter(granted).collect()
-    }
 }
 
 fn list(columns: &[&Column]) -> String {
     let names: Vec<String> = columns.iter().map(|c| quote::ident(&c.name)).collect();
     names.join(", ")
-}
-
-/// The column that says when a row came.
-fn created<'a>(columns: &[&'a Column]) -> Option<&'a Column> {
-    let says = |c: &&&Column| {
-        c.name.starts_with("created")
-            || c.name.starts_with("inserted")
-            || c.default
-                .as_ref()
-                .is_some_and(|d| d.contains("now()") || d.contains("CURRENT_TIMESTAMP"))
-    };
-    columns
-        .iter()
-        .filter(|c| c.type_name.starts_with("timestamp"))
-        .find(says)
-        .copied()
 }

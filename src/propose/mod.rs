@@ -3,6 +3,8 @@
 
 mod advise;
 mod candidates;
+mod columns;
+mod desk;
 mod earn;
 mod lab;
 mod left;
@@ -13,6 +15,7 @@ mod repair;
 mod report;
 mod select;
 mod timing;
+mod trial;
 mod weigh;
 
 pub use advise::{Advice, Options, advise};

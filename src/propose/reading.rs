@@ -77,7 +77,12 @@ impl<'a> Reading<'a> {
                 option == "security_invoker" && matches!(value, "true" | "on" | "1" | "yes")
             });
             let role = if invoker { role } else { &table.owner };
-            steps.extend(table.reads.iter().map(|t| (t.clone(), *command, role.clone())));
+            steps.extend(
+                table
+                    .reads
+                    .iter()
+                    .map(|t| (t.clone(), *command, role.clone())),
+            );
             return (policies, steps);
         }
         if !table.rls_enabled || self.is_exempt(table, role) {
@@ -164,12 +169,25 @@ mod tests {
     fn catalog() -> Catalog {
         let mut catalog = Catalog::default();
         let tables = [
-            ("items", vec![
-                policy("items_read", Command::Select, "exists (select 1 from public.members m where m.item = items.id)"),
-                policy("items_change", Command::Update, "public.mine(id)"),
-            ]),
-            ("members", vec![policy("members_own", Command::Select, "owner = 1")]),
-            ("grants", vec![policy("grants_own", Command::Select, "owner = 1")]),
+            (
+                "items",
+                vec![
+                    policy(
+                        "items_read",
+                        Command::Select,
+                        "exists (select 1 from public.members m where m.item = items.id)",
+                    ),
+                    policy("items_change", Command::Update, "public.mine(id)"),
+                ],
+            ),
+            (
+                "members",
+                vec![policy("members_own", Command::Select, "owner = 1")],
+            ),
+            (
+                "grants",
+                vec![policy("grants_own", Command::Select, "owner = 1")],
+            ),
         ];
         for (name, policies) in tables {
             let table = Table {
@@ -232,7 +250,9 @@ mod tests {
             reads: vec![Name::new("public", "grants")],
             ..Table::default()
         };
-        catalog.tables.insert(Name::new("public", "v"), view.clone());
+        catalog
+            .tables
+            .insert(Name::new("public", "v"), view.clone());
         assert!(read(&catalog, "app", "select 1 from v").is_empty());
         view.options = vec!["security_invoker=true".into()];
         catalog.tables.insert(Name::new("public", "v"), view);

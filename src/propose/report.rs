@@ -3,8 +3,8 @@
 use super::advise::is_measured;
 use super::left::Left;
 use super::policies::Rewritable;
-use super::repair::Trial;
 use super::select::Chosen;
+use super::trial::Trial;
 use super::weigh::both_ms;
 use crate::model::{Basis, Catalog, Change, Estimate, Name, Proposal, Query, Tried};
 use crate::sql::rewrite::Depth;
@@ -191,7 +191,7 @@ pub(super) fn by_rule(
             left.push(Left::alone(policy, why));
             continue;
         }
-        let Some(form) = safe_form(catalog, policy) else {
+        let Some(form) = safe_form(catalog, policy, trial) else {
             let why = "only a run on a clone can tell whether its rewrite helps";
             left.push(Left::alone(policy, why));
             continue;
@@ -261,12 +261,15 @@ fn by_persona(lookups: &[String]) -> String {
 ///
 /// A wrapped call hides its value from the planner, so a policy that only gets wrapped and whose column has an index
 /// is left alone: with the bare call the planner uses the index and knows how many rows to expect.
-fn safe_form(catalog: &Catalog, policy: &Rewritable) -> Option<usize> {
-    // A set of keys rests on sizes and on the other policies: only a run shows whether it helps.
-    let form = policy
-        .forms
-        .iter()
-        .rposition(|f| f.depth < Some(Depth::Domain))?;
+fn safe_form(catalog: &Catalog, policy: &Rewritable, trial: &Trial<'_>) -> Option<usize> {
+    // A set of keys rests on sizes and on the other policies: only a run shows whether it helps. For one row that is
+    // looked up by its key any set may be too much.
+    let most = if trial.only_by_key(policy) {
+        Depth::Sets
+    } else {
+        Depth::Domain
+    };
+    let form = policy.forms.iter().rposition(|f| f.depth < Some(most))?;
     if form == 0 {
         return None;
     }

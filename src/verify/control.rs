@@ -27,8 +27,18 @@ pub(super) async fn notices(
     let before = Session::connect(ground.before, "verify").await?;
     let after = Session::connect(ground.after, "verify").await?;
     let judges = (
-        Judge { session: &before, persona, after: false, limits },
-        Judge { session: &after, persona, after: true, limits },
+        Judge {
+            session: &before,
+            persona,
+            after: false,
+            limits,
+        },
+        Judge {
+            session: &after,
+            persona,
+            after: true,
+            limits,
+        },
     );
     let wrong = Effective::Tested(format!("({}) is not true", decision.effective.1.sql()));
     let reach = (decision.reach.0.as_deref(), decision.reach.1.as_deref());

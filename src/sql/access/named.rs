@@ -142,18 +142,34 @@ mod tests {
         }
         let asked = |sql: &str| -> Vec<String> {
             let found = commands(sql, &catalog);
-            let word = |(name, command): &(Name, Command)| format!("{} {}", name.name, command.keyword());
+            let word =
+                |(name, command): &(Name, Command)| format!("{} {}", name.name, command.keyword());
             found.iter().map(word).collect()
         };
-        assert_eq!(asked("select 1 from a where exists (select from b)"), ["a SELECT", "b SELECT"]);
-        assert_eq!(asked("insert into a select * from b"), ["a INSERT", "b SELECT"]);
-        assert_eq!(asked("insert into a values (1) returning x"), ["a SELECT", "a INSERT"]);
+        assert_eq!(
+            asked("select 1 from a where exists (select from b)"),
+            ["a SELECT", "b SELECT"]
+        );
+        assert_eq!(
+            asked("insert into a select * from b"),
+            ["a INSERT", "b SELECT"]
+        );
+        assert_eq!(
+            asked("insert into a values (1) returning x"),
+            ["a SELECT", "a INSERT"]
+        );
         assert_eq!(
             asked("insert into a values (1) on conflict (x) do update set x = 1"),
             ["a SELECT", "a INSERT", "a UPDATE"]
         );
-        assert_eq!(asked("with d as (delete from a where x = 1 returning x) select 1 from d"), ["a SELECT", "a DELETE"]);
-        assert_eq!(asked("select 1 from a for update"), ["a SELECT", "a UPDATE"]);
+        assert_eq!(
+            asked("with d as (delete from a where x = 1 returning x) select 1 from d"),
+            ["a SELECT", "a DELETE"]
+        );
+        assert_eq!(
+            asked("select 1 from a for update"),
+            ["a SELECT", "a UPDATE"]
+        );
         assert_eq!(asked("select 1 from nowhere"), Vec::<String>::new());
         assert_eq!(asked("no sql"), Vec::<String>::new());
     }
