@@ -51,6 +51,7 @@ mod migrate_round_trip;
 mod pair;
 mod pgbench;
 mod planning;
+mod propose_earn;
 mod proposing;
 mod recording;
 mod rule_examples;
