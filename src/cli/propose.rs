@@ -9,10 +9,8 @@ use crate::db::{
     read_catalog, remove_leftovers, resolve,
 };
 use crate::migrate::{self, Folder, Layout, next_version};
-use crate::model::{
-    Basis, Block, Catalog, Cell, Estimate, Gap, Grid, Proposal, Report, Tone, Workload,
-};
-use crate::propose::{Advice, Options, SMALL_TABLE_ROWS, advise};
+use crate::model::{Block, Catalog, Cell, Estimate, Gap, Grid, Proposal, Report, Tone, Workload};
+use crate::propose::{Advice, Options, SMALL_TABLE_ROWS, advise, evidence, left_alone};
 use crate::sql::ddl;
 use crate::verify::worlds::CounterExample;
 use std::path::{Path, PathBuf};
@@ -257,11 +255,13 @@ fn report(catalog: &Catalog, advice: &Advice) -> Report {
             .push(Block::Heading("With all of them".to_owned()));
         report.blocks.push(Block::Table(queries(&advice.queries)));
     }
+    report.blocks.extend(left_alone(&advice.left));
     report.gaps.clone_from(&catalog.gaps);
     report.gaps.extend(advice.gaps.clone());
     report.data = serde_json::json!({
         "proposals": advice.proposals,
         "queries": advice.queries,
+        "left_alone": advice.left,
     });
     report
 }
@@ -282,16 +282,11 @@ fn summary(proposals: &[Proposal]) -> String {
 }
 
 fn reason(proposal: &Proposal) -> String {
-    let basis = match proposal.basis {
-        Basis::Clone => "run on a clone",
-        Basis::HypoPg => "planned with a hypothetical index",
-        Basis::Rule => "by rule, not tried",
-    };
     let size = proposal
         .bytes
         .filter(|b| *b > 0)
         .map_or_else(String::new, |b| format!(" About {:.1} MB.", megabytes(b)));
-    format!("{}{size} ({basis})", proposal.reason)
+    format!("{}{size} ({})", proposal.reason, evidence(proposal))
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -1,27 +1,20 @@
 //! Where proposals are tried: the original through HypoPG, or a clone where everything can be made and run.
 
-use super::{Error, Limits, Result, Session, draw_of, explain};
-use super::{Explain, catalog::decode};
-use crate::model::{Basis, Catalog, Change, IndexSpec, Name, Plan, Query, TableKind};
+use super::catalog::decode;
+use super::{Error, Explain, Limits, Result, Session, explain};
+use crate::model::{Basis, Catalog, Change, IndexSpec, Name, Persona, Plan, Query, TableKind};
 use crate::propose::{Lab, Pretence, Timing};
 use crate::sql::{ddl, quote};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// After this long a query is slow enough to be timed once only.
-const ONCE: Duration = Duration::from_millis(250);
-/// Runs of a quick query; the best one counts.
-const RUNS: usize = 5;
-/// No further draws of a query that took this long.
-const ENOUGH: Duration = Duration::from_millis(1_500);
-
 pub struct Workbench {
-    session: Session,
+    pub(super) session: Session,
     is_clone: bool,
     hypopg: Option<String>,
     /// Leaf partitions of each partitioned table.
     leaves: BTreeMap<Name, Vec<Name>>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     /// Without HypoPG: the real indexes that stand for pretended ones, by handle.
     made: BTreeMap<u64, Name>,
 }
@@ -68,19 +61,21 @@ impl Workbench {
         }
     }
 
-    fn limits(&self) -> Limits {
+    fn within(&self, limit: Duration) -> Limits {
         Limits {
-            statement: self.timeout,
+            statement: self.timeout.min(limit),
             ..Limits::default()
         }
     }
 
-    async fn in_transaction<T>(
+    pub(super) async fn in_transaction<T>(
         &self,
         query: &Query,
+        limit: Duration,
         work: impl AsyncFnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        self.session.begin_query(query, self.limits()).await?;
+        let limits = self.within(limit);
+        self.session.begin_query(query, limits).await?;
         let result = work(&self.session).await;
         self.session.end().await?;
         result
@@ -105,18 +100,6 @@ impl Workbench {
             decode::get(row, "name")?,
             u64::try_from(bytes).unwrap_or_default(),
         ))
-    }
-
-    async fn time_once(&self, query: &Query, draw: usize) -> Result<Duration> {
-        self.in_transaction(query, async |session| {
-            let prepared = session.prepare_query(query).await?;
-            let values = draw_of(query, draw);
-            Ok(session
-                .run_query(query, &prepared, values, false)
-                .await?
-                .elapsed)
-        })
-        .await
     }
 }
 
@@ -223,39 +206,34 @@ impl Lab for Workbench {
     }
 
     async fn plan(&mut self, query: &Query, draw: usize) -> Result<Plan> {
-        self.in_transaction(query, async |session| {
+        self.in_transaction(query, self.timeout, async |session| {
             explain(session, query, draw, Explain::Plan).await
         })
         .await
     }
 
     async fn time(&mut self, query: &Query, draws: usize) -> Result<Timing> {
-        let mut timing = Timing::default();
-        let mut spent = Duration::ZERO;
-        for draw in 0..draws.min(query.draws.len()) {
-            let mut best: Option<Duration> = None;
-            for _ in 0..RUNS {
-                match self.time_once(query, draw).await {
-                    Ok(elapsed) => best = Some(best.map_or(elapsed, |b| b.min(elapsed))),
-                    Err(error) if error.is("57014") => {
-                        timing.timed_out = true;
-                        timing.draws.push(self.timeout);
-                        return Ok(timing);
-                    }
-                    Err(error) => return Err(error),
-                }
-                if best.is_some_and(|b| b > ONCE) {
-                    break;
-                }
-            }
-            let best = best.unwrap_or_default();
-            timing.draws.push(best);
-            spent += best;
-            if spent > ENOUGH {
-                break;
-            }
+        self.timed(query, draws).await
+    }
+
+    async fn measure(&mut self, query: &Query, limit: Duration) -> Result<Timing> {
+        self.measured(query, limit).await
+    }
+
+    async fn rows(
+        &mut self,
+        sql: &str,
+        persona: Option<&Persona>,
+        limit: Duration,
+    ) -> Result<Vec<Vec<Option<String>>>> {
+        let limits = self.within(limit);
+        match persona {
+            Some(persona) => self.session.begin_as(persona, true, limits).await?,
+            None => self.session.begin_reading(limits).await?,
         }
-        Ok(timing)
+        let rows = self.session.text_rows("draw rows to look up by", sql).await;
+        self.session.end().await?;
+        rows
     }
 }
 

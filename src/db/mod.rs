@@ -27,6 +27,7 @@ mod statements;
 mod target;
 mod tax;
 pub mod throwaway;
+mod timing;
 mod tls;
 mod value;
 mod way;

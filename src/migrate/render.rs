@@ -2,7 +2,10 @@
 
 use super::plan::GROUP;
 use super::proof;
-use crate::model::{Catalog, Change, IndexSpec, Migration, Name, Proposal, Script, TableKind};
+use crate::model::{
+    Catalog, Change, IndexSpec, Migration, Name, Proposal, Script, TableKind, Tried,
+};
+use crate::propose::evidence;
 use crate::sql::ddl::{self, Build};
 
 /// Migrations for `proposals`, with versions counted up from `first_version`.
@@ -228,6 +231,9 @@ fn comment(proposal: &Proposal) -> String {
     let mut lines: Vec<String> = proposal.reason.lines().map(str::to_owned).collect();
     if !proposal.rules.is_empty() {
         lines.push(format!("Rules: {}", proposal.rules.join(", ")));
+    }
+    if proposal.tried != Tried::default() {
+        lines.push(format!("Evidence: {}", evidence(proposal)));
     }
     for estimate in &proposal.estimates {
         let mut line = format!(

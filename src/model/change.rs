@@ -118,6 +118,17 @@ pub struct Proposal {
     /// Whether its index works inside functions or for a foreign key, where no plan shows it.
     #[serde(default)]
     pub unseen: bool,
+    #[serde(default)]
+    pub tried: Tried,
+}
+
+/// What a proposal was tried with; where nothing could be run, what it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Of the workload, as `query@persona`.
+    pub queries: Vec<String>,
+    /// Made up for tables that the workload does not read, or not in this way: what they do, as `by key@persona`.
+    pub lookups: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

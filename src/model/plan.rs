@@ -118,6 +118,23 @@ impl Plan {
         self.root.actual.map(|a| a.buffers)
     }
 
+    /// Rows that all nodes handled together, those thrown away among them; `None` where it was not run.
+    pub fn rows_handled(&self) -> Option<f64> {
+        self.root.actual?;
+        // The nodes below a bitmap heap scan hand it places, not rows.
+        let is_bitmap = |n: &&Node| n.kind.starts_with("Bitmap") && n.kind != "Bitmap Heap Scan";
+        let actual = self
+            .nodes()
+            .filter(|n| !is_bitmap(n))
+            .filter_map(|n| n.actual);
+        Some(actual.map(|a| a.rows + a.rows_removed).sum())
+    }
+
+    /// Rows that the planner expects of all nodes together.
+    pub fn rows_expected(&self) -> f64 {
+        self.nodes().map(|n| n.rows).sum()
+    }
+
     /// Rows read and thrown away by filters anywhere in the plan; `None` where it was not run.
     pub fn rows_removed(&self) -> Option<f64> {
         self.root.actual?;
@@ -257,6 +274,7 @@ mod tests {
         let plan = plan();
         assert_eq!(plan.buffers(), Some(7));
         assert_eq!(plan.rows_removed(), Some(13.0));
+        assert_eq!(plan.rows_handled(), Some(1.0 + 1.0 + 6.0 + 12.0));
         assert_eq!(
             plan.indexes_used().into_iter().collect::<Vec<_>>(),
             ["t_i", "u_i"]

@@ -1,12 +1,15 @@
 //! The advice itself: rewrite, index, run, and take back what made something worse.
 
 use super::candidates;
+use super::earn::Earning;
 use super::lab::Lab;
+use super::left::Left;
 use super::policies::{Reads, Rewritable, rewritable};
-use super::repair::{self, Trial};
+use super::repair;
 use super::report::{self, InUse};
 use super::select::select;
 use super::timing::time_all;
+use super::trial::Trial;
 use crate::model::{Basis, Catalog, Estimate, Gap, Name, Proposal, Query, Workload};
 use crate::sql::access::deleted_from;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +30,8 @@ pub struct Advice {
     pub proposals: Vec<Proposal>,
     /// Every query of the workload, before and after all proposals together.
     pub queries: Vec<Estimate>,
+    /// Rewrites that did not earn their place.
+    pub left: Vec<Left>,
     pub gaps: Vec<Gap>,
 }
 
@@ -110,11 +115,15 @@ async fn on_clone<L: Lab>(
         trial.index_by_clock(lab, spec, options.draws).await?;
     }
     progress("leaving out what helps nobody");
-    repair::prune(lab, &mut trial, options.draws).await?;
+    Earning::new(&workload.personas, options.draws)
+        .all(lab, &mut trial, progress)
+        .await?;
+    repair::prune_indexes(lab, &mut trial, options.draws).await?;
     let costs_after = plan_costs(lab, queries).await;
     let used = indexes_in_use(lab, queries, catalog).await;
     advice.queries = report::estimates(queries, &costs_before, &costs_after, &trial);
     advice.proposals = report::proposals(&trial, &used, &advice.queries, lab.basis());
+    advice.left = trial.left;
     Ok(())
 }
 
@@ -151,8 +160,9 @@ async fn by_plan<L: Lab>(
     }
     advice.queries = report::estimates(queries, &costs_before, &cheapest, &trial);
     advice.proposals = report::proposals(&trial, &used, &advice.queries, lab.basis());
-    let rewrites = report::by_rule(catalog, &policies, &trial);
+    let (rewrites, left) = report::by_rule(catalog, &policies, &trial);
     advice.proposals.extend(rewrites);
+    advice.left = left;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Where changes are tried.
 
-use crate::model::{Basis, Change, IndexSpec, Plan, Query};
+use crate::model::{Basis, Change, IndexSpec, Persona, Plan, Query};
 use std::future::Future;
 use std::time::Duration;
 
@@ -15,12 +15,27 @@ pub struct Pretence {
     pub bytes: u64,
 }
 
+/// What one execution cost the server: figures that repeat, unlike times.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Shared buffers, those of functions among them.
+    pub buffers: f64,
+    /// Rows that the nodes of the plan handled together.
+    pub rows: f64,
+    /// The planner's estimate.
+    pub cost: f64,
+    /// Rows that the planner expected of those nodes: costs compare where this does.
+    pub expected: f64,
+}
+
 /// One query run with a few draws.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timing {
     /// The best of a few runs for each draw.
     pub draws: Vec<Duration>,
-    /// The statement timeout ended it: the durations are lower bounds.
+    /// Of each draw; empty where the statement cannot be explained.
+    pub work: Vec<Work>,
+    /// The statement timeout ended it: the durations are lower bounds, and the last draw has no work.
     pub timed_out: bool,
 }
 
@@ -66,6 +81,21 @@ pub trait Lab: Send {
         query: &Query,
         draws: usize,
     ) -> impl Future<Output = Result<Timing, Self::Error>> + Send;
+
+    /// Runs the query with all its draws for the work alone; each execution may take as long as `limit`.
+    fn measure(
+        &mut self,
+        query: &Query,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Timing, Self::Error>> + Send;
+
+    /// The rows of a SELECT as text, as `persona` or as the connecting role: values to look up by. They are never printed.
+    fn rows(
+        &mut self,
+        sql: &str,
+        persona: Option<&Persona>,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Vec<Vec<Option<String>>>, Self::Error>> + Send;
 }
 
 impl Timing {

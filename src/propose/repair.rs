@@ -1,195 +1,14 @@
 //! A trial of all changes together, and the way back for those that make a query slower.
 
 use super::lab::Lab;
-use super::policies::{Rewritable, touched};
-use super::select::Chosen;
-use super::timing::{Timings, is_faster, is_slower, score, slower};
-use crate::model::{Catalog, Change, Gap, IndexSpec, Name, Query};
-use crate::sql::access::deleted_from;
-use std::collections::{BTreeMap, BTreeSet};
+use super::left::Left;
+use super::timing::{Timings, gains, slower};
+use super::trial::Trial;
+use crate::model::Change;
+use std::collections::BTreeSet;
 
 /// How often the trial is gone over: one repair may uncover another.
 const ROUNDS: usize = 3;
-
-pub(super) struct Trial<'a> {
-    pub catalog: &'a Catalog,
-    pub queries: &'a [Query],
-    pub before: Timings,
-    pub after: Timings,
-    /// Each policy with the form it has now.
-    pub policies: Vec<(Rewritable, usize)>,
-    pub indexes: Vec<Chosen>,
-    /// Names of indexes that no plan shows: for foreign keys and inside functions.
-    pub unseen: BTreeSet<String>,
-    functions: BTreeSet<String>,
-    /// Ids of the queries that read each table, directly or through policies.
-    readers: BTreeMap<Name, BTreeSet<String>>,
-}
-
-impl<'a> Trial<'a> {
-    pub(super) fn new(catalog: &'a Catalog, queries: &'a [Query], before: Timings) -> Self {
-        let mut readers: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
-        for query in queries {
-            for table in touched(query, catalog) {
-                readers.entry(table).or_default().insert(query.id.clone());
-            }
-        }
-        Self {
-            readers,
-            catalog,
-            queries,
-            before,
-            after: Timings::new(),
-            policies: Vec::new(),
-            indexes: Vec::new(),
-            unseen: BTreeSet::new(),
-            functions: BTreeSet::new(),
-        }
-    }
-
-    /// Ids of the queries that read `table`, directly or through policies.
-    pub(super) fn readers(&self, table: &Name) -> BTreeSet<String> {
-        self.readers.get(table).cloned().unwrap_or_default()
-    }
-
-    /// Brings a policy to the form changed most; one that the server refuses stays as it is and becomes a gap.
-    pub(super) async fn rewrite<L: Lab>(
-        &mut self,
-        lab: &mut L,
-        policy: Rewritable,
-        gaps: &mut Vec<Gap>,
-    ) -> Result<(), L::Error> {
-        let deepest = policy.forms.len().saturating_sub(1);
-        for form in (1..=deepest).rev() {
-            match self.move_policy(lab, &policy, 0, form).await {
-                Ok(()) => {
-                    self.policies.push((policy, form));
-                    return Ok(());
-                }
-                Err(error) => gaps.push(Gap {
-                    what: format!("a rewrite of policy {} on {}", policy.policy, policy.table),
-                    why: error.to_string(),
-                    remedy: None,
-                }),
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) async fn index<L: Lab>(
-        &mut self,
-        lab: &mut L,
-        index: Chosen,
-    ) -> Result<(), L::Error> {
-        lab.make(&Change::CreateIndex(index.spec.clone())).await?;
-        self.indexes.push(index);
-        Ok(())
-    }
-
-    /// Makes an index that no plan shows, and keeps it where the clock says so.
-    pub(super) async fn index_by_clock<L: Lab>(
-        &mut self,
-        lab: &mut L,
-        spec: IndexSpec,
-        draws: usize,
-    ) -> Result<(), L::Error> {
-        let mut affected = self.readers(&spec.table);
-        // A DELETE finds the referencing rows by a trigger, so it does not name their table.
-        affected.extend(
-            self.queries
-                .iter()
-                .filter(|q| {
-                    let from = deleted_from(&q.sql, self.catalog);
-                    self.catalog.table(&spec.table).is_some_and(|t| {
-                        t.foreign_keys.iter().any(|k| from.contains(&k.references))
-                    })
-                })
-                .map(|q| q.id.clone()),
-        );
-        // Both sides are timed now: the machine may have changed its pace since.
-        let without = self.retime(lab, &affected, draws).await?;
-        lab.make(&Change::CreateIndex(spec.clone())).await?;
-        let with = self.retime(lab, &affected, draws).await?;
-        self.after = without;
-        if !is_better(self, &affected, &with) {
-            return lab.make(&Change::DropIndex(spec)).await;
-        }
-        self.after = with;
-        self.unseen.insert(spec.name.clone());
-        self.indexes.push(Chosen {
-            spec,
-            bytes: 0,
-            costs: BTreeMap::new(),
-        });
-        Ok(())
-    }
-
-    /// The catalog with every policy in its present form.
-    pub(super) fn tuned(&self) -> Catalog {
-        self.policies
-            .iter()
-            .flat_map(|(policy, form)| policy.changes(0, *form))
-            .fold(self.catalog.clone(), |catalog, change| {
-                catalog.with(&change)
-            })
-    }
-
-    async fn move_policy<L: Lab>(
-        &mut self,
-        lab: &mut L,
-        policy: &Rewritable,
-        from: usize,
-        to: usize,
-    ) -> Result<(), L::Error> {
-        for change in policy.changes(from, to) {
-            if let Change::CreateFunction { name, .. } = &change
-                && !self.functions.insert(name.to_string())
-            {
-                continue;
-            }
-            lab.make(&change).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether one of these queries is faster than it was, by more than noise.
-    fn helps_any(&self, ids: &BTreeSet<String>) -> bool {
-        ids.iter().any(|id| {
-            self.before
-                .get(id)
-                .zip(self.after.get(id))
-                .is_some_and(|(was, is)| is_faster(was, is))
-        })
-    }
-
-    /// Whether a change has to come back, `without` being the times since it is gone: a query that it `helped` lost that, or
-    /// one is slower now than before any change.
-    fn misses(&self, ids: &BTreeSet<String>, without: &Timings, helped: bool) -> bool {
-        ids.iter().any(|id| {
-            let (Some(with), Some(without)) = (self.after.get(id), without.get(id)) else {
-                return false;
-            };
-            let before = self.before.get(id);
-            let broken = before.is_some_and(|b| is_slower(b, without) && !is_slower(b, with));
-            broken || helped && is_faster(without, with)
-        })
-    }
-
-    async fn retime<L: Lab>(
-        &self,
-        lab: &mut L,
-        ids: &BTreeSet<String>,
-        draws: usize,
-    ) -> Result<Timings, L::Error> {
-        let mut timings = self.after.clone();
-        for query in self.queries.iter().filter(|q| ids.contains(&q.id)) {
-            if timings.contains_key(&query.id) {
-                timings.insert(query.id.clone(), lab.time(query, draws).await?);
-            }
-        }
-        Ok(timings)
-    }
-}
 
 /// A query is worth a second thought where it got less than so many times faster …
 const LITTLE_GAIN: f64 = 10.0;
@@ -258,7 +77,7 @@ async fn repair_policies<L: Lab>(
         let Some((policy, form)) = trial.policies.get(at).cloned() else {
             break;
         };
-        let affected = trial.readers(&policy.table);
+        let affected = trial.asking(&policy);
         if form == 0 || !affected.contains(id) {
             continue;
         }
@@ -272,6 +91,10 @@ async fn repair_policies<L: Lab>(
                     trial.after = now;
                     if let Some(entry) = trial.policies.get_mut(at) {
                         entry.1 = other;
+                    }
+                    if other == 0 {
+                        let why = format!("{id} does better without it");
+                        trial.left.push(Left::alone(&policy, why));
                     }
                     return Ok(true);
                 }
@@ -313,51 +136,19 @@ async fn repair_indexes<L: Lab>(
 /// A gain within the noise of a handful of runs is none.
 const LEAST_GAIN: f64 = 0.05;
 
-fn is_better(trial: &Trial<'_>, affected: &BTreeSet<String>, now: &Timings) -> bool {
+pub(super) fn is_better(trial: &Trial<'_>, affected: &BTreeSet<String>, now: &Timings) -> bool {
     let weight: f64 = trial
         .queries
         .iter()
         .filter(|q| affected.contains(&q.id))
         .map(|q| q.weight)
         .sum();
-    score(trial.queries, affected, now)
-        < score(trial.queries, affected, &trial.after) - LEAST_GAIN * weight.min(1.0)
-}
-
-/// Takes back what helps no query it was made for. A policy that no query of the workload reads keeps its rewrite:
-/// that it calls a function once a row is reason enough.
-pub(super) async fn prune<L: Lab>(
-    lab: &mut L,
-    trial: &mut Trial<'_>,
-    draws: usize,
-) -> Result<(), L::Error> {
-    for at in 0..trial.policies.len() {
-        let Some((policy, form)) = trial.policies.get(at).cloned() else {
-            break;
-        };
-        let affected = trial.readers(&policy.table);
-        if form == 0 || affected.is_empty() || trial.helps_any(&affected) {
-            continue;
-        }
-        trial.move_policy(lab, &policy, form, 0).await?;
-        let now = trial.retime(lab, &affected, draws).await?;
-        let missed = score(trial.queries, &affected, &now)
-            > score(trial.queries, &affected, &trial.after) + LEAST_GAIN;
-        if missed {
-            trial.move_policy(lab, &policy, 0, form).await?;
-            continue;
-        }
-        trial.after = now;
-        if let Some(entry) = trial.policies.get_mut(at) {
-            entry.1 = 0;
-        }
-    }
-    prune_indexes(lab, trial, draws).await
+    gains(trial.queries, affected, &trial.after, now) > LEAST_GAIN * weight.min(1.0)
 }
 
 /// Takes each index away in turn, the widest first; it comes back where the clock misses it. A plan that is cheaper on
 /// paper need not be faster, and an index that two others make up for is only a cost to writers.
-async fn prune_indexes<L: Lab>(
+pub(super) async fn prune_indexes<L: Lab>(
     lab: &mut L,
     trial: &mut Trial<'_>,
     draws: usize,

@@ -1,11 +1,12 @@
 //! From a finished trial to proposals with their reasons and figures.
 
 use super::advise::is_measured;
+use super::left::Left;
 use super::policies::Rewritable;
-use super::repair::Trial;
 use super::select::Chosen;
-use super::timing::both_ms;
-use crate::model::{Basis, Catalog, Change, Estimate, Name, Proposal, Query};
+use super::trial::Trial;
+use super::weigh::both_ms;
+use crate::model::{Basis, Catalog, Change, Estimate, Name, Proposal, Query, Tried};
 use crate::sql::rewrite::Depth;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,6 +110,10 @@ fn of_index(index: &Chosen, trial: &Trial<'_>, estimates: &[Estimate], basis: Ba
         bytes: Some(index.bytes),
         basis,
         unseen,
+        tried: Tried {
+            queries: ids.into_iter().collect(),
+            lookups: Vec::new(),
+        },
     }
 }
 
@@ -127,7 +132,12 @@ fn of_policy(
     basis: Basis,
     functions: &mut BTreeSet<String>,
 ) -> Proposal {
-    let ids = trial.readers(&policy.table);
+    let id = (policy.table.clone(), policy.policy.clone());
+    let ids = trial.readers_of(policy);
+    let tried = trial.tried.get(&id).cloned().unwrap_or_else(|| Tried {
+        queries: ids.iter().cloned().collect(),
+        lookups: Vec::new(),
+    });
     let changes = policy
         .changes(0, form)
         .into_iter()
@@ -162,36 +172,104 @@ fn of_policy(
         bytes: None,
         basis,
         unseen: false,
+        tried,
     }
 }
 
-/// Without a clone: the rewrites that cannot make a plan worse.
+/// Without a clone: the rewrites that cannot make a plan worse, of policies that the workload reads; and what is left alone.
 pub(super) fn by_rule(
     catalog: &Catalog,
     policies: &[Rewritable],
     trial: &Trial<'_>,
-) -> Vec<Proposal> {
+) -> (Vec<Proposal>, Vec<Left>) {
     let mut functions = BTreeSet::new();
-    policies
-        .iter()
-        .filter_map(|policy| {
-            let form = safe_form(catalog, policy)?;
-            let basis = Basis::Rule;
-            Some(of_policy(policy, form, trial, &[], basis, &mut functions))
-        })
-        .collect()
+    let (mut made, mut left) = (Vec::new(), Vec::new());
+    for policy in policies {
+        let readers = trial.readers_of(policy);
+        if readers.is_empty() {
+            let why = "no query of the workload reads it, and without a clone nothing can be tried";
+            left.push(Left::alone(policy, why));
+            continue;
+        }
+        let Some(form) = safe_form(catalog, policy, trial) else {
+            let why = "only a run on a clone can tell whether its rewrite helps";
+            left.push(Left::alone(policy, why));
+            continue;
+        };
+        let basis = Basis::Rule;
+        made.push(of_policy(policy, form, trial, &[], basis, &mut functions));
+    }
+    (made, left)
+}
+
+/// What a proposal rests on, for people.
+pub fn evidence(proposal: &Proposal) -> String {
+    let how = match proposal.basis {
+        Basis::Clone => "run on a clone",
+        Basis::HypoPg => "planned with a hypothetical index",
+        Basis::Rule => "by rule, not tried",
+    };
+    let Tried { queries, lookups } = &proposal.tried;
+    let mut with = Vec::new();
+    if !queries.is_empty() {
+        let named = some_of(queries);
+        with.push(match proposal.basis {
+            Basis::Rule => format!("read by {named}"),
+            _ => named,
+        });
+    }
+    if !lookups.is_empty() {
+        with.push(format!("look-ups made up for it: {}", by_persona(lookups)));
+    }
+    match with.is_empty() {
+        true => how.to_owned(),
+        false => format!("{how}: {}", with.join("; ")),
+    }
+}
+
+/// Names enough to go by.
+fn some_of(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let shown: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+    let more = names.len() - shown.len();
+    let shown = shown.join(", ");
+    match more {
+        0 => shown,
+        n => format!("{shown} and {n} more"),
+    }
+}
+
+/// `by key@a`, `by key@b`, `whole table@a` as `by key, whole table as a; by key as b`.
+fn by_persona(lookups: &[String]) -> String {
+    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for lookup in lookups {
+        let (kind, persona) = lookup.split_once('@').unwrap_or((lookup, ""));
+        kinds.entry(persona).or_default().push(kind);
+    }
+    let mut personas: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
+    for (persona, kinds) in kinds {
+        personas.entry(kinds).or_default().push(persona);
+    }
+    let parts: Vec<String> = personas
+        .into_iter()
+        .map(|(kinds, personas)| format!("{} as {}", kinds.join(", "), personas.join(", ")))
+        .collect();
+    parts.join("; ")
 }
 
 /// The deepest form that no plan can be worse for, if there is one.
 ///
 /// A wrapped call hides its value from the planner, so a policy that only gets wrapped and whose column has an index
 /// is left alone: with the bare call the planner uses the index and knows how many rows to expect.
-fn safe_form(catalog: &Catalog, policy: &Rewritable) -> Option<usize> {
-    // A set of keys rests on sizes and on the other policies: only a run shows whether it helps.
-    let form = policy
-        .forms
-        .iter()
-        .rposition(|f| f.depth < Some(Depth::Domain))?;
+fn safe_form(catalog: &Catalog, policy: &Rewritable, trial: &Trial<'_>) -> Option<usize> {
+    // A set of keys rests on sizes and on the other policies: only a run shows whether it helps. For one row that is
+    // looked up by its key any set may be too much.
+    let most = if trial.only_by_key(policy) {
+        Depth::Sets
+    } else {
+        Depth::Domain
+    };
+    let form = policy.forms.iter().rposition(|f| f.depth < Some(most))?;
     if form == 0 {
         return None;
     }

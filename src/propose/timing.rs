@@ -1,21 +1,14 @@
 //! Timings of a whole workload, and what counts as slower.
 
 use super::lab::{Lab, Timing};
+use super::weigh::{Verdict, both_ms, gain, verdict};
 use crate::model::{Gap, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Timings by query id.
 pub(super) type Timings = BTreeMap<String, Timing>;
 
-/// A query that takes this much longer is slower, noise being what it is for a handful of runs …
-const SLOWER: f64 = 1.15;
-/// … and so many milliseconds.
-const SLOWER_MS: f64 = 0.15;
-/// A gain of less than this factor …
-const FASTER: f64 = 1.2;
-/// … or of fewer milliseconds is not worth an index.
-const FASTER_MS: f64 = 0.1;
-/// Below this, differences between times are noise to a score.
+/// Below this, differences between times are noise.
 const FLOOR_MS: f64 = 0.05;
 
 pub(super) async fn time_all<L: Lab>(
@@ -47,28 +40,13 @@ pub(super) async fn time_all<L: Lab>(
     timings
 }
 
-/// Milliseconds of both, over the draws that both ran.
-pub(super) fn both_ms(before: &Timing, after: &Timing) -> (f64, f64) {
-    let n = before.draws.len().min(after.draws.len());
-    let ms = |t: &Timing| {
-        Timing {
-            draws: t.draws.iter().take(n).copied().collect(),
-            timed_out: t.timed_out,
-        }
-        .ms()
-    };
-    (ms(before), ms(after))
-}
-
 pub(super) fn is_slower(before: &Timing, after: &Timing) -> bool {
-    let (was, is) = both_ms(before, after);
-    !before.timed_out && (after.timed_out || is > was * SLOWER + SLOWER_MS)
+    !before.timed_out && verdict(before, after) == Verdict::Worse
 }
 
-/// Faster by enough to be worth a change of the schema.
+/// Better by enough to be worth a change of the schema.
 pub(super) fn is_faster(before: &Timing, after: &Timing) -> bool {
-    let (was, is) = both_ms(before, after);
-    is * FASTER < was && was - is > FASTER_MS
+    verdict(before, after) == Verdict::Better
 }
 
 /// Ids of the queries that got slower, the worst first. Each is timed once more before it is called so.
@@ -100,11 +78,16 @@ pub(super) async fn slower<L: Lab>(
     Ok(found.into_iter().map(|(_, id)| id).collect())
 }
 
-/// Weighted sum of the logarithms of the times: a query twice as fast counts the same however long it takes.
-pub(super) fn score(queries: &[Query], ids: &BTreeSet<String>, timings: &Timings) -> f64 {
+/// Weighted sum of the logarithms of how much less each took: a query twice as fast counts the same however long it takes.
+pub(super) fn gains(
+    queries: &[Query],
+    ids: &BTreeSet<String>,
+    before: &Timings,
+    after: &Timings,
+) -> f64 {
     queries
         .iter()
         .filter(|q| ids.contains(&q.id))
-        .filter_map(|q| Some(q.weight * (timings.get(&q.id)?.ms() + FLOOR_MS).ln()))
+        .filter_map(|q| Some(q.weight * gain(before.get(&q.id)?, after.get(&q.id)?)))
         .sum()
 }

@@ -96,8 +96,18 @@ impl Ground<'_> {
                     continue;
                 };
                 let judges = (
-                    Judge { session: &before, persona, after: false, limits },
-                    Judge { session: &after, persona, after: true, limits },
+                    Judge {
+                        session: &before,
+                        persona,
+                        after: false,
+                        limits,
+                    },
+                    Judge {
+                        session: &after,
+                        persona,
+                        after: true,
+                        limits,
+                    },
                 );
                 let at = row.cells.len();
                 if self.doubtful.contains(&subject.number) {
@@ -124,7 +134,8 @@ impl Ground<'_> {
                 if asked.volatile {
                     row.by_worlds.insert(at);
                     if verdict == Verdict::Same || matches!(verdict, Verdict::Differs(_)) {
-                        verdict = steady(&judges, subject, clause, &asked, &answers, verdict).await?;
+                        verdict =
+                            steady(&judges, subject, clause, &asked, &answers, verdict).await?;
                     }
                 }
                 if clause == Clause::Select && !asked.volatile {
@@ -196,14 +207,21 @@ impl Ground<'_> {
         }
         let kept = |names: &BTreeSet<&str>, after: bool| -> BTreeSet<i16> {
             let table = subject.on(after);
-            let all = table.columns.iter().filter(|c| names.contains(c.name.as_str()));
+            let all = table
+                .columns
+                .iter()
+                .filter(|c| names.contains(c.name.as_str()));
             all.map(|c| c.number).collect()
         };
         // A column that one side alone has is no matter of privileges.
         let (b, a) = (kept(&columns.0, false), kept(&columns.1, true));
         let common = |numbers: &BTreeSet<i16>, other: bool| -> BTreeSet<i16> {
             let there = subject.on(other);
-            numbers.iter().copied().filter(|n| there.column(*n).is_some()).collect()
+            numbers
+                .iter()
+                .copied()
+                .filter(|n| there.column(*n).is_some())
+                .collect()
         };
         let privilege = (common(&b, true) != common(&a, false)).then_some(Verdict::Privilege {
             before: b.len(),
@@ -230,10 +248,25 @@ impl Ground<'_> {
             effective(table, Clause::Update, &rights.roles, rights.exempt(table))
         };
         let reach = (
-            reach(subject, false, clause, &columns.0, &using(false), self.catalogs.0),
-            reach(subject, true, clause, &columns.1, &using(true), self.catalogs.1),
+            reach(
+                subject,
+                false,
+                clause,
+                &columns.0,
+                &using(false),
+                self.catalogs.0,
+            ),
+            reach(
+                subject,
+                true,
+                clause,
+                &columns.1,
+                &using(true),
+                self.catalogs.1,
+            ),
         );
-        let volatile = is_volatile(&before, self.catalogs.0) || is_volatile(&after, self.catalogs.1);
+        let volatile =
+            is_volatile(&before, self.catalogs.0) || is_volatile(&after, self.catalogs.1);
         Some(Asked {
             before,
             after,
@@ -359,7 +392,10 @@ fn difference(
             (0, Some(one), None) | (0, None, Some(one)) => found.written += one.all,
             // What one side alone can bring about counts as refused on the other.
             (1, b, a) => {
-                let (b, a) = (b.copied().unwrap_or_default(), a.copied().unwrap_or_default());
+                let (b, a) = (
+                    b.copied().unwrap_or_default(),
+                    a.copied().unwrap_or_default(),
+                );
                 found.wider_possible += u64::from(a.admitted > b.admitted);
                 found.narrower_possible += u64::from(b.admitted > a.admitted);
                 found.raised += u64::from((a.raised > 0) != (b.raised > 0));
@@ -416,8 +452,12 @@ async fn steady(
     verdict: Verdict,
 ) -> Result<Verdict> {
     let (b, a) = tokio::join!(
-        judges.0.decide(subject, &asked.before, asked.reach.0.as_deref()),
-        judges.1.decide(subject, &asked.after, asked.reach.1.as_deref())
+        judges
+            .0
+            .decide(subject, &asked.before, asked.reach.0.as_deref()),
+        judges
+            .1
+            .decide(subject, &asked.after, asked.reach.1.as_deref())
     );
     if b? != answers.0 || a? != answers.1 {
         return Ok(Verdict::NotShown(

@@ -101,7 +101,9 @@ impl Judge<'_> {
                             Ok(Answer::Decided(decided))
                         }
                         Err(error) if error.is("57014") => Ok(Answer::NoTime),
-                        Err(error) if error.sqlstate.as_deref().is_some_and(raised_by_expression) => {
+                        Err(error)
+                            if error.sqlstate.as_deref().is_some_and(raised_by_expression) =>
+                        {
                             Ok(Answer::Refused(state))
                         }
                         Err(error) => Err(error),
@@ -162,12 +164,13 @@ impl Judge<'_> {
         let mut found = BTreeMap::new();
         for by_row in [false, true] {
             let rows = rows(subject, self.after, effective, reach, by_row);
-            let sql = format!(
-                "select json_build_array({KIND}, h, n, d)::text from ({rows}) decided"
-            );
+            let sql =
+                format!("select json_build_array({KIND}, h, n, d)::text from ({rows}) decided");
             let texts = match self.ask(subject, &sql).await {
                 Ok(texts) => texts,
-                Err(error) if !by_row && error.sqlstate.as_deref().is_some_and(raised_by_expression) => {
+                Err(error)
+                    if !by_row && error.sqlstate.as_deref().is_some_and(raised_by_expression) =>
+                {
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -193,7 +196,9 @@ impl Judge<'_> {
 
     async fn ask(&self, subject: &Subject, sql: &str) -> Result<Vec<String>> {
         let doing = format!("decide on {} as {}", subject.name(), self.persona.name);
-        self.session.begin_as(self.persona, false, self.limits).await?;
+        self.session
+            .begin_as(self.persona, false, self.limits)
+            .await?;
         let texts = self.session.texts(&doing, sql).await;
         self.session.end().await?;
         texts
@@ -219,5 +224,8 @@ pub(super) enum Answer {
 
 /// Not the server or the connection, but what was asked.
 fn raised_by_expression(state: &str) -> bool {
-    !state.starts_with("08") && !state.starts_with("57") && !state.starts_with("58") && !state.starts_with("53")
+    !state.starts_with("08")
+        && !state.starts_with("57")
+        && !state.starts_with("58")
+        && !state.starts_with("53")
 }

@@ -169,7 +169,8 @@ fn pairwise(pools: &[Vec<Value>]) -> Vec<Vec<Value>> {
                     .filter(|(other, v)| open.contains(&ordered(at, value, *other, *v)))
                     .count()
             };
-            let best = (0..pool.len()).max_by_key(|value| (gain(*value), std::cmp::Reverse(*value)));
+            let best =
+                (0..pool.len()).max_by_key(|value| (gain(*value), std::cmp::Reverse(*value)));
             if let Some(cell) = row.get_mut(at) {
                 *cell = best;
             }
@@ -248,7 +249,10 @@ mod tests {
         assert!(rows.len() < 250, "{}", rows.len());
         for (i, first) in pools.iter().enumerate() {
             for (j, second) in pools.iter().enumerate().skip(i + 1) {
-                for (a, b) in first.iter().flat_map(|a| second.iter().map(move |b| (a, b))) {
+                for (a, b) in first
+                    .iter()
+                    .flat_map(|a| second.iter().map(move |b| (a, b)))
+                {
                     assert!(rows.iter().any(|row| row[i] == *a && row[j] == *b));
                 }
             }

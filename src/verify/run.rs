@@ -245,7 +245,9 @@ async fn make_tuples(
 fn doubt(subject: &Subject, (policy, why): Doubt) -> Gap {
     Gap {
         what: format!("policy {policy} on {}", subject.name()),
-        why: format!("it {why}: the table is read under row-level security instead, and writes rest on small worlds"),
+        why: format!(
+            "it {why}: the table is read under row-level security instead, and writes rest on small worlds"
+        ),
         remedy: None,
     }
 }
@@ -299,7 +301,10 @@ async fn small_worlds(
         });
         for row in rows.iter_mut() {
             for (at, cell) in row.cells.iter_mut().enumerate() {
-                if cell.table == name && row.by_worlds.contains(&at) && cell.verdict == Verdict::Same {
+                if cell.table == name
+                    && row.by_worlds.contains(&at)
+                    && cell.verdict == Verdict::Same
+                {
                     cell.verdict = Verdict::NotShown(format!("small worlds show nothing: {why}"));
                 }
             }

@@ -42,9 +42,9 @@ pub fn report(found: &Findings) -> Report {
         report.blocks.push(Block::Table(identities_grid(found)));
     }
     for missed in &found.missed {
-        report
-            .blocks
-            .push(Block::Warning(format!("Nothing here proves anything: {missed}.")));
+        report.blocks.push(Block::Warning(format!(
+            "Nothing here proves anything: {missed}."
+        )));
     }
     if found.statements > 0 {
         report
@@ -69,9 +69,9 @@ fn summary(found: &Findings, outcome: Outcome) -> String {
     let open = found.opened.iter().filter(|o| o.allowed.is_none()).count();
     let dark = found.cells.iter().filter(|c| c.not_shown()).count();
     match outcome {
-        Outcome::Fail if differ == 0 && found.examples.is_empty() => format!(
-            "Access changed in {open} places that no policy decides on{untouched}"
-        ),
+        Outcome::Fail if differ == 0 && found.examples.is_empty() => {
+            format!("Access changed in {open} places that no policy decides on{untouched}")
+        }
         Outcome::Fail => {
             let mut text = format!("{differ} of {} comparisons differ", found.cells.len());
             if !found.examples.is_empty() {
@@ -153,7 +153,10 @@ fn difference_words(clause: Clause, d: &Difference) -> String {
 
 /// Equal cells of several identities are one line.
 fn cells_grid(found: &Findings, differs: bool, title: &str) -> Grid {
-    let mut grid = Grid::new(&["table", "as", title, "before", "after"], &["before", "after"]);
+    let mut grid = Grid::new(
+        &["table", "as", title, "before", "after"],
+        &["before", "after"],
+    );
     let mut lines: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
     for cell in &found.cells {
         if (differs && !cell.differs()) || (!differs && !cell.not_shown()) {
@@ -179,7 +182,10 @@ fn cells_grid(found: &Findings, differs: bool, title: &str) -> Grid {
     let more = lines.len().saturating_sub(MOST);
     for (line, identities) in lines.into_iter().take(MOST) {
         let mut line = line.into_iter();
-        let (table, what) = (line.next().unwrap_or_default(), line.next().unwrap_or_default());
+        let (table, what) = (
+            line.next().unwrap_or_default(),
+            line.next().unwrap_or_default(),
+        );
         let tone = if differs { Tone::Bad } else { Tone::Warn };
         let mut row = vec![
             table.into(),
@@ -225,7 +231,14 @@ fn opened_grid(found: &Findings) -> Grid {
 
 /// One row an identity.
 fn identities_grid(found: &Findings) -> Grid {
-    let titles = ["identity", "who", "rows seen", "asked", "different", "not shown"];
+    let titles = [
+        "identity",
+        "who",
+        "rows seen",
+        "asked",
+        "different",
+        "not shown",
+    ];
     let mut grid = Grid {
         columns: titles
             .iter()

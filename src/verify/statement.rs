@@ -8,7 +8,10 @@ use crate::sql::quote;
 /// Rows seen, and a digest of them whatever their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    Rows { count: u64, digest: String },
+    Rows {
+        count: u64,
+        digest: String,
+    },
     /// SQLSTATE.
     Refused(String),
     NoTime,
@@ -28,7 +31,10 @@ pub(super) async fn read(
         .iter()
         .filter(|c| {
             let other = subject.on(!after);
-            other.columns.iter().any(|o| o.number == c.number || o.name == c.name)
+            other
+                .columns
+                .iter()
+                .any(|o| o.number == c.number || o.name == c.name)
         })
         .map(|c| format!("t.{}::text", quote::ident(&c.name)))
         .collect();

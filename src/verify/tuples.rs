@@ -128,7 +128,9 @@ pub(super) async fn seeing_all(
             let quoted = table.quoted();
             let sql = sql.replacen(
                 "set local lock_timeout",
-                &format!("alter table {quoted} no force row level security; set local lock_timeout"),
+                &format!(
+                    "alter table {quoted} no force row level security; set local lock_timeout"
+                ),
                 1,
             );
             let back = format!("; alter table {quoted} force row level security");

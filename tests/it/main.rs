@@ -53,6 +53,7 @@ mod migrate_round_trip;
 mod pair;
 mod pgbench;
 mod planning;
+mod propose_earn;
 mod proposing;
 mod proposing_worlds;
 mod recording;

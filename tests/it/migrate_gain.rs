@@ -175,6 +175,7 @@ async fn what_no_plan_can_show_is_left() {
         bytes: None,
         basis: Basis::Clone,
         unseen: true,
+        tried: dbtune::model::Tried::default(),
     };
     let session = dbtune::db::Session::connect(&ground.target(), "test")
         .await
@@ -283,6 +284,7 @@ async fn files_of_a_partitioned_index_are_judged_and_taken_back_as_one() {
         bytes: None,
         basis: Basis::Clone,
         unseen: false,
+        tried: dbtune::model::Tried::default(),
     };
     let proposals = [
         proposal(index("visits_note_idx", "note")),

@@ -35,6 +35,7 @@ fn proposal(slug: &str, changes: Vec<Change>) -> Proposal {
         bytes: Some(81_920),
         basis: Basis::HypoPg,
         unseen: false,
+        tried: dbtune::model::Tried::default(),
     }
 }
 

@@ -158,8 +158,13 @@ async fn without_a_clone_it_plans_on_the_original() {
         lacks_hypopg,
         "{out}"
     );
-    // Two policies need the same new function: it is made once.
-    let once = self::folder(WORKLOAD);
+    // What no query reads is left alone; two policies that need the same new function make it once.
+    assert!(
+        one_line(&out).contains("items_add on public.items: no query of the workload reads it"),
+        "{out}"
+    );
+    let adding = "  - { name: add, personas: [nurse], write: true, sql: \"insert into items values (0, 1, 'new', now())\" }\n";
+    let once = self::folder(&format!("{}{adding}", WORKLOAD.trim_end_matches(' ')));
     let for_real = ["propose", "--workload", "w.yaml", "--clone", "never"];
     let (code, out) = dbtune(once.path(), &url, &for_real);
     assert_eq!(code, 0, "{out}");

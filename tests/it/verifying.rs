@@ -44,7 +44,10 @@ async fn check(source: &Target, change: &str) -> Findings {
 /// `identity · table · clause` of every difference, of the two that were asked for.
 fn differences(found: &Findings) -> Vec<String> {
     let asked = |who: &str| ["seven", "nobody"].contains(&who);
-    let cells = found.cells.iter().filter(|c| c.differs() && asked(&c.identity));
+    let cells = found
+        .cells
+        .iter()
+        .filter(|c| c.differs() && asked(&c.identity));
     cells
         .map(|c| format!("{} {} {}", c.identity, c.table.name, c.clause.words()))
         .collect()
@@ -130,7 +133,8 @@ async fn what_there_is_no_time_for_is_not_shown() {
 #[tokio::test]
 async fn a_policy_that_rolls_dice_is_not_shown() {
     let (_db, target) = tenants::database("dice").await;
-    let change = "alter policy mine on items using (tenant = (select my_tenant()) and random() < 0.5)";
+    let change =
+        "alter policy mine on items using (tenant = (select my_tenant()) and random() < 0.5)";
     let found = check(&target, change).await;
     assert_ne!(found.outcome(), Outcome::Pass);
     let text = format!("{:?}", report(&found));

@@ -3,7 +3,7 @@
 use crate::bench::{self, Gate, Judged};
 use crate::cli::Context;
 use crate::model::{Block, Cell, Finding, Grid, Outcome, Report, Severity, Tone};
-use crate::propose::Advice;
+use crate::propose::{Advice, left_alone};
 use crate::verify::{self, Findings};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -120,6 +120,7 @@ impl<'a> Story<'a> {
         }
         report.blocks.push(Block::Heading("Proposals".to_owned()));
         report.blocks.push(Block::Table(proposals(advice)));
+        report.blocks.extend(left_alone(&advice.left));
         report.blocks.push(Block::Heading(
             "Before and after, as the personas that run them".to_owned(),
         ));

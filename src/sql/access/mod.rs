@@ -4,7 +4,7 @@ mod named;
 mod scope;
 mod tested;
 
-pub use named::{deleted_from, tables};
+pub use named::{commands, deleted_from, tables};
 pub use tested::{Tested, shape};
 
 use super::tree::{
