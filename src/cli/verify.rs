@@ -1,12 +1,16 @@
 //! `dbtune verify`
 
+mod matrix;
+mod why;
+
 use super::Context;
 use super::duration::duration;
 use super::migrating::refused;
+use super::outputs;
 use super::paired::on_pair;
 use crate::db::{Defaults, Limits, Session, Target, resolve};
 use crate::migrate::{Folder, Proof};
-use crate::model::{Gap, Outcome, Persona, Report};
+use crate::model::{Gap, Outcome, Persona, Report, WorkloadFile};
 use crate::verify::{Findings, Options, report, verify};
 use anyhow::Context as _;
 use std::path::PathBuf;
@@ -35,19 +39,36 @@ pub struct Args {
     /// What the whole comparison may take; what is not decided by then is not shown (exit code 3)
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
     pub timeout: Duration,
+    #[command(flatten)]
+    pub look: matrix::Look,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+    outputs::check(&args.look.output)?;
     // Read first, so that a broken file costs no clone.
     let mut file = context.workload(args.workload.as_deref())?;
     file.queries.clear();
+    if args.look.matrix {
+        let against = args.look.against.as_deref();
+        let mut report = matrix::run(against, &file, args.timeout, context).await?;
+        outputs::write_all(&mut report, &args.look.output, context);
+        return Ok(report);
+    }
+    if let Some(asked) = &args.look.why {
+        return why::run(asked, &file, args.timeout, context).await;
+    }
+    compare(args, &file, context).await
+}
+
+/// The database before and after a change.
+async fn compare(args: Args, file: &WorkloadFile, context: &Context) -> anyhow::Result<Report> {
     let check = async |before: &Target, after: &Target, twins: bool| {
         let session = Session::connect(before, "verify").await?;
         let defaults = Defaults {
             limits: Limits::default(),
             ..Defaults::default()
         };
-        let personas = resolve(&session, &file, defaults).await?.personas;
+        let personas = resolve(&session, file, defaults).await?.personas;
         drop(session);
         let options = Options {
             time: args.timeout,

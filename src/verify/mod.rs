@@ -12,6 +12,7 @@ mod effective;
 mod evidence;
 mod faithful;
 mod found;
+pub mod matrix;
 mod pairing;
 mod pool;
 mod reach;
@@ -22,6 +23,7 @@ mod side;
 mod sources;
 mod statement;
 mod tuples;
+pub mod why;
 pub mod worlds;
 
 pub use effective::Clause;

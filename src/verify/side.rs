@@ -25,6 +25,8 @@ pub(super) struct Guarded {
     pub(super) columns: Vec<Column>,
     pub(super) policies: Vec<Policy>,
     pub(super) constraints: Vec<Constraint>,
+    /// Column numbers of the primary key; empty where there is none.
+    pub(super) key: Vec<i16>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -95,7 +97,11 @@ impl Guarded {
 const TREE: &str = r"regexp_replace(regexp_replace(%s::text, ':(stmt_)?(location|len) -?\d+', '', 'g'),
   ':operName \([^)]*\)|:(func|relabel|coerce|coercion|convert|row_)(format|form) \d+', '', 'g')";
 
-/// Every table with row-level security or policies, as JSON.
+const GUARDED: &str = "(c.relrowsecurity or exists (select from pg_policy p where p.polrelid = c.oid))";
+/// What an extension brings is not the application's.
+const OWN: &str = "not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')";
+
+/// Tables for which `only` holds, as JSON.
 fn tables(only: &str) -> String {
     let (using, check) = (
         TREE.replace("%s", "p.polqual"),
@@ -128,6 +134,7 @@ select json_build_object(
     join pg_type t on t.oid = a.atttypid
     join pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+  'key', coalesce((select to_json(k.conkey) from pg_constraint k where k.conrelid = c.oid and k.contype = 'p'), '[]'),
   'constraints', (
     select coalesce(json_agg(json_build_object('columns', coalesce(k.conkey, '{{}}'), 'expression', pg_get_expr(k.conbin, k.conrelid))
       order by k.conname), '[]')
@@ -145,20 +152,30 @@ select json_build_object(
     from pg_policy p where p.polrelid = c.oid))::text
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-  and (c.relrowsecurity or exists (select from pg_policy p where p.polrelid = c.oid)) {only}
+  and {only}
 order by n.nspname, c.relname"
     )
 }
 
-/// Reads a side. Names in expressions are written out in full, because they are read under an empty search path.
+/// The tables with row-level security or policies. Names in expressions are written out in full, because they are read under
+/// an empty search path.
 pub(super) async fn read(session: &Session, limits: Limits) -> Result<Side> {
+    read_those(session, GUARDED, limits).await
+}
+
+/// The same, with the tables that nothing guards.
+pub(super) async fn read_all(session: &Session, limits: Limits) -> Result<Side> {
+    read_those(session, OWN, limits).await
+}
+
+async fn read_those(session: &Session, only: &str, limits: Limits) -> Result<Side> {
     let doing = "read the policies of a side";
     session.begin_reading(limits).await?;
     let texts = async {
         session
             .execute(doing, "set local search_path = pg_catalog")
             .await?;
-        session.texts(doing, &tables("")).await
+        session.texts(doing, &tables(only)).await
     };
     let texts = texts.await;
     session.end().await?;
@@ -175,7 +192,7 @@ pub(super) async fn read(session: &Session, limits: Limits) -> Result<Side> {
 pub(super) async fn policies_now(session: &Session, oid: u32) -> Result<Vec<Policy>> {
     let doing = "read the policies of a table";
     let texts = session
-        .texts(doing, &tables(&format!("and c.oid = {oid}")))
+        .texts(doing, &tables(&format!("c.oid = {oid}")))
         .await?;
     let table: Guarded =
         serde_json::from_str(&texts.concat()).map_err(|e| Error::new(doing, e.to_string()))?;
