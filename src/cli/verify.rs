@@ -1,5 +1,6 @@
 //! `dbtune verify`
 
+mod export;
 mod matrix;
 mod why;
 
@@ -56,6 +57,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     }
     if let Some(asked) = &args.look.why {
         return why::run(asked, &file, args.timeout, context).await;
+    }
+    if let Some(asked) = &args.look.export {
+        return export::run(asked, &file, args.timeout, context).await;
     }
     compare(args, &file, context).await
 }

@@ -14,6 +14,7 @@ mod faithful;
 mod found;
 pub mod matrix;
 mod pairing;
+pub mod pgtap;
 mod pool;
 mod reach;
 mod rights;

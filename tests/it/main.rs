@@ -62,6 +62,7 @@ mod server;
 mod settings_file;
 mod tenants;
 mod throwaway;
+mod verify_matrix;
 mod verify_worlds;
 mod verifying;
 mod workload_file;

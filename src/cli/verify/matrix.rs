@@ -3,9 +3,9 @@
 use crate::cli::Context;
 use crate::cli::migrating;
 use crate::cli::paired::{Wanted, on_clones};
-use crate::db::{Defaults, Session, resolve};
+use crate::db::{Defaults, Session, Target, resolve};
 use crate::migrate::{Folder, Goal};
-use crate::model::{Report, WorkloadFile};
+use crate::model::{Persona, Report, WorkloadFile};
 use crate::verify::matrix::{Matrix, Options, compare, matrix, report, saved};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,15 @@ pub struct Look {
         conflicts_with_all = ["before", "migrations", "matrix"]
     )]
     pub why: Option<Vec<String>>,
+    /// Write the matrix as tests that stand alone, one SQL file a table, each with a negative control; FORMAT is pgtap:
+    /// dbtune verify --export pgtap tests/access
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["FORMAT", "DIR"],
+        conflicts_with_all = ["before", "migrations", "matrix", "why"]
+    )]
+    pub export: Option<Vec<String>>,
 }
 
 pub(super) async fn run(
@@ -44,6 +53,23 @@ pub(super) async fn run(
 ) -> anyhow::Result<Report> {
     // Read first, so that a broken file costs no clone.
     let before = against.map(read).transpose()?;
+    let made = on_clone(context, file, async |clone, personas| {
+        let mut task = context.progress.start("matrix", 0);
+        let mut note = |at, total, text: &str| task.advance(at, total, text);
+        let options = Options { time };
+        Ok(matrix(clone, personas, &options, &mut note).await?)
+    });
+    let now = made.await?;
+    let compared = before.map(|before| compare(&before, &now));
+    Ok(report(&now, compared.as_ref()))
+}
+
+/// Runs `work` on a clone of the database as it is, with the personas as its data fills them.
+pub(super) async fn on_clone<T>(
+    context: &Context,
+    file: &WorkloadFile,
+    work: impl AsyncFnOnce(&Target, &[Persona]) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let target = context.target()?;
     let wanted = [Wanted {
         part: "matrix",
@@ -51,21 +77,22 @@ pub(super) async fn run(
         goal: Goal::Unchanged,
     }];
     let interrupt = migrating::interrupt()?;
-    let made = on_clones(context, interrupt, &target, (&wanted, &[]), async |copies| {
-        let [clone] = copies else {
-            anyhow::bail!("one clone was asked for, and {} made", copies.len());
-        };
-        let session = Session::connect(&clone.target, "verify").await?;
-        let personas = resolve(&session, file, Defaults::default()).await?.personas;
-        drop(session);
-        let mut task = context.progress.start("matrix", 0);
-        let mut note = |at, total, text: &str| task.advance(at, total, text);
-        let options = Options { time };
-        Ok(matrix(&clone.target, &personas, &options, &mut note).await?)
-    });
-    let now = made.await?;
-    let compared = before.map(|before| compare(&before, &now));
-    Ok(report(&now, compared.as_ref()))
+    let done = on_clones(
+        context,
+        interrupt,
+        &target,
+        (&wanted, &[]),
+        async |copies| {
+            let [clone] = copies else {
+                anyhow::bail!("one clone was asked for, and {} made", copies.len());
+            };
+            let session = Session::connect(&clone.target, "verify").await?;
+            let personas = resolve(&session, file, Defaults::default()).await?.personas;
+            drop(session);
+            work(&clone.target, &personas).await
+        },
+    );
+    done.await
 }
 
 fn read(path: &Path) -> anyhow::Result<Matrix> {

@@ -27,7 +27,10 @@ pub(super) async fn run(
         let (everybody, _) = people(&personas).await?;
         let Some(somebody) = everybody.iter().find(|s| s.person.name == *identity) else {
             let names: Vec<&str> = everybody.iter().map(|s| s.person.name.as_str()).collect();
-            bail!("there is no identity {identity}: there are {}", names.join(", "));
+            bail!(
+                "there is no identity {identity}: there are {}",
+                names.join(", ")
+            );
         };
         let limits = Limits {
             statement: time,
@@ -42,7 +45,10 @@ pub(super) async fn run(
             crate::model::Block::Code { text, .. } => Some(text.as_str()),
             _ => None,
         });
-        bail!("could not tell whether the row is seen\n{}", lines.collect::<Vec<_>>().join("\n"));
+        bail!(
+            "could not tell whether the row is seen\n{}",
+            lines.collect::<Vec<_>>().join("\n")
+        );
     }
     Ok(report)
 }

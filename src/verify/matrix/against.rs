@@ -95,7 +95,8 @@ pub fn compare(before: &Matrix, now: &Matrix) -> Compared {
     let same_data = compared.other_data.is_empty();
     let cells = |matrix: &'_ Matrix| -> BTreeMap<(String, Name, Clause), Access> {
         let all = matrix.cells.iter();
-        let kept = all.filter(|c| people.contains(c.identity.as_str()) && tables.contains_key(&c.table));
+        let kept =
+            all.filter(|c| people.contains(c.identity.as_str()) && tables.contains_key(&c.table));
         kept.map(|c| {
             let (identity, table, clause) = c.key();
             ((identity.to_owned(), table.clone(), clause), c.clone())
@@ -128,7 +129,9 @@ pub fn compare(before: &Matrix, now: &Matrix) -> Compared {
                 compared.rewritten += usize::from(b.definition != a.definition);
                 if let Some(why) = dark {
                     let (identity, table, clause) = (&key.0, &key.1, key.2.words());
-                    compared.undecided.push(format!("{identity} · {table} · {clause}: {why}"));
+                    compared
+                        .undecided
+                        .push(format!("{identity} · {table} · {clause}: {why}"));
                 }
             }
             (None, None) => {}
@@ -138,7 +141,13 @@ pub fn compare(before: &Matrix, now: &Matrix) -> Compared {
     compared
 }
 
-type Rank<'a> = (bool, Direction, Option<&'a Name>, Option<&'a str>, Option<Clause>);
+type Rank<'a> = (
+    bool,
+    Direction,
+    Option<&'a Name>,
+    Option<&'a str>,
+    Option<Clause>,
+);
 
 /// What opened to the world first.
 fn rank(change: &Change) -> Rank<'_> {
@@ -195,7 +204,10 @@ fn tables(
     compared: &mut Compared,
 ) -> BTreeMap<Name, bool> {
     let lines = |m: &Matrix| -> BTreeMap<Name, TableLine> {
-        m.tables.iter().map(|t| (t.table.clone(), t.clone())).collect()
+        m.tables
+            .iter()
+            .map(|t| (t.table.clone(), t.clone()))
+            .collect()
     };
     let (old, new) = (lines(before), lines(now));
     let names: BTreeSet<&Name> = old.keys().chain(new.keys()).collect();
@@ -210,7 +222,11 @@ fn tables(
                 }
                 continue;
             }
-            (None, _) => (Direction::Widening, "can be reached, and could not before", now),
+            (None, _) => (
+                Direction::Widening,
+                "can be reached, and could not before",
+                now,
+            ),
             _ => (Direction::Narrowing, "cannot be reached any more", before),
         };
         let mut cells = of.cells.iter().filter(|c| c.table == *name);
@@ -237,7 +253,11 @@ fn cell(b: &Access, a: &Access, same_data: bool, same_pool: bool) -> Said {
     }
     if b.by != a.by {
         let more = a.by > b.by;
-        let direction = if more { Direction::Widening } else { Direction::Narrowing };
+        let direction = if more {
+            Direction::Widening
+        } else {
+            Direction::Narrowing
+        };
         found.push((direction, format!("{}, and before {}", by(a.by), by(b.by))));
     }
     if let Some(why) = a.unknown.as_ref().or(b.unknown.as_ref()) {
@@ -249,7 +269,11 @@ fn cell(b: &Access, a: &Access, same_data: bool, same_pool: bool) -> Said {
             Some(state) => format!("ends with {state}"),
             None => "ends well".to_owned(),
         };
-        let what = format!("a statement over all rows {}, and before {}", words(&a.ends), words(&b.ends));
+        let what = format!(
+            "a statement over all rows {}, and before {}",
+            words(&a.ends),
+            words(&b.ends)
+        );
         found.push((Direction::Other, what));
     }
     if same_data && let Some(change) = rows(b, a) {
@@ -271,7 +295,12 @@ fn rows(b: &Access, a: &Access) -> Option<(Direction, String)> {
         let direction = Direction::of(now > before, now < before)?;
         return Some((direction, format!("{now} rows, and before {before}")));
     }
-    (b.digest != a.digest).then(|| (Direction::Both, format!("{now} rows as before, but other ones")))
+    (b.digest != a.digest).then(|| {
+        (
+            Direction::Both,
+            format!("{now} rows as before, but other ones"),
+        )
+    })
 }
 
 /// Exactly where the same rows were made up on both sides; else by whether none, some or all of them are admitted.
@@ -287,14 +316,20 @@ fn kinds(b: Option<&Kinds>, a: Option<&Kinds>, same: bool) -> Option<(Direction,
         if b.admitted == a.admitted && b.digest != a.digest {
             return Some((Direction::Both, format!("{what}, but other ones")));
         }
-        return Some((Direction::of(a.admitted > b.admitted, a.admitted < b.admitted)?, what));
+        return Some((
+            Direction::of(a.admitted > b.admitted, a.admitted < b.admitted)?,
+            what,
+        ));
     }
     let share = |k: &Kinds| match k.admitted {
         0 => 0,
         all if all == k.all => 2,
         _ => 1,
     };
-    Some((Direction::of(share(a) > share(b), share(a) < share(b))?, what))
+    Some((
+        Direction::of(share(a) > share(b), share(a) < share(b))?,
+        what,
+    ))
 }
 
 fn columns(b: Option<&[String]>, a: Option<&[String]>) -> Option<(Direction, String)> {
@@ -306,8 +341,16 @@ fn columns(b: Option<&[String]>, a: Option<&[String]>) -> Option<(Direction, Str
             "not all columns are granted any more".to_owned(),
         )),
         (Some(b), Some(a)) => {
-            let gained: Vec<&str> = a.iter().filter(|c| !b.contains(c)).map(String::as_str).collect();
-            let lost: Vec<&str> = b.iter().filter(|c| !a.contains(c)).map(String::as_str).collect();
+            let gained: Vec<&str> = a
+                .iter()
+                .filter(|c| !b.contains(c))
+                .map(String::as_str)
+                .collect();
+            let lost: Vec<&str> = b
+                .iter()
+                .filter(|c| !a.contains(c))
+                .map(String::as_str)
+                .collect();
             let direction = Direction::of(!gained.is_empty(), !lost.is_empty())?;
             let mut words = Vec::new();
             for (which, names) in [("granted", gained), ("not granted any more", lost)] {
@@ -430,7 +473,10 @@ mod tests {
         let mut now = base.clone();
         now.identities.pop();
         now.cells.pop();
-        assert_eq!(directions(&base, &now), [("anon".to_owned(), Direction::Other)]);
+        assert_eq!(
+            directions(&base, &now),
+            [("anon".to_owned(), Direction::Other)]
+        );
         let mut now = base.clone();
         now.tables.clear();
         now.cells.clear();

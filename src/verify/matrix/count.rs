@@ -156,7 +156,9 @@ impl Asker<'_> {
 
     async fn read(&self, sql: &str, by_row: bool) -> Result<Vec<Group>> {
         let doing = format!("decide on {} as {}", self.subject.name(), self.persona.name);
-        self.session.begin_as(self.persona, false, self.limits).await?;
+        self.session
+            .begin_as(self.persona, false, self.limits)
+            .await?;
         let texts = self.session.texts(&doing, sql).await;
         self.session.end().await?;
         let mut groups = Vec::new();
@@ -185,7 +187,13 @@ impl Asker<'_> {
     }
 
     /// What the groups say of one clause. `expressions` is how many bits are of policies.
-    pub(super) fn tell(&self, asked: &Asked, expressions: usize, groups: &[Group], cell: &mut Access) {
+    pub(super) fn tell(
+        &self,
+        asked: &Asked,
+        expressions: usize,
+        groups: &[Group],
+        cell: &mut Access,
+    ) {
         let together = asked.permissive.iter().all(|p| p.at == usize::MAX);
         let expressions = if together { 1 } else { expressions };
         let says = |group: &Group, at: usize| group.bits.get(at).copied().unwrap_or(false);
@@ -204,7 +212,10 @@ impl Asker<'_> {
         let possible = || groups.iter().filter(reachable);
         let rows = |of: &dyn Fn(&Group) -> bool| there().filter(|g| of(g)).map(|g| g.rows).sum();
         let kinds = |of: &dyn Fn(&Group) -> bool| -> u64 {
-            possible().filter(|g| of(g)).map(|g| g.made.len() as u64).sum()
+            possible()
+                .filter(|g| of(g))
+                .map(|g| g.made.len() as u64)
+                .sum()
         };
         cell.rows = Some(rows(&admitted));
         let keys = there().filter(|g| admitted(g)).map(|g| g.keys);

@@ -48,14 +48,20 @@ fn reached(text: &str, side: &Side, catalog: &Catalog) -> BTreeSet<String> {
     let mut fresh = all.clone();
     for _ in 0..DEPTH {
         let spoken: BTreeSet<String> = fresh.iter().filter_map(|t| words(t)).flatten().collect();
-        let functions = catalog.functions.iter().filter(|f| spoken.contains(&f.name.name));
+        let functions = catalog
+            .functions
+            .iter()
+            .filter(|f| spoken.contains(&f.name.name));
         let bodies = functions.map(|f| {
             format!(
                 "{}({}) {} {} {} {:?}",
                 f.name, f.arguments, f.security_definer, f.strict, f.body, f.config
             )
         });
-        let tables = side.tables.values().filter(|t| spoken.contains(&t.name().name));
+        let tables = side
+            .tables
+            .values()
+            .filter(|t| spoken.contains(&t.name().name));
         let policies = tables.flat_map(|t| {
             t.policies.iter().map(|p| {
                 format!(
@@ -68,7 +74,10 @@ fn reached(text: &str, side: &Side, catalog: &Catalog) -> BTreeSet<String> {
                 )
             })
         });
-        let next: BTreeSet<String> = bodies.chain(policies).filter(|t| !all.contains(t)).collect();
+        let next: BTreeSet<String> = bodies
+            .chain(policies)
+            .filter(|t| !all.contains(t))
+            .collect();
         if next.is_empty() {
             break;
         }

@@ -85,7 +85,7 @@ pub enum By {
     /// Row-level security is on, and no permissive policy applies.
     Nobody,
     Policies,
-    /// The owner, a superuser, or a role with BYPASSRLS.
+    /// The owner, a superuser, or a role with BYPASSRLS, whether there are policies or not.
     Exempt,
     /// There is no row-level security.
     Open,

@@ -57,14 +57,19 @@ pub async fn matrix(
     let session = Session::connect(clone, "verify").await?;
     let side = side::read_all(&session, Limits::default()).await?;
     let catalog = read_catalog(&session).await?;
-    let (everybody, gaps) = people(asked).await?;
+    let (mut everybody, gaps) = people(asked).await?;
+    let rights = rights_of(&session, &side, &everybody).await?;
+    for somebody in &mut everybody {
+        // What is exempt from every policy is no outsider, whoever it says it is.
+        let bypasses = rights.get(&somebody.persona.role).is_some_and(|r| r.bypass);
+        somebody.person.outside &= !bypasses;
+    }
     let mut matrix = Matrix {
         version: VERSION,
         identities: everybody.iter().map(|s| s.person.clone()).collect(),
         gaps,
         ..Matrix::default()
     };
-    let rights = rights_of(&session, &side, &everybody).await?;
     let subjects = touchable(&side, &rights);
     let personas: Vec<Persona> = everybody.iter().map(|s| s.persona.clone()).collect();
     let both = [(&side, &catalog), (&side, &catalog)];
@@ -270,7 +275,10 @@ impl Look<'_> {
                 told != self::told(cell(asked), &asker, questions, (asked, answer))
             });
             cells.push(if moved {
-                unknown(cell(asked), "the policy is not deterministic: it says one thing now and another then")
+                unknown(
+                    cell(asked),
+                    "the policy is not deterministic: it says one thing now and another then",
+                )
             } else {
                 told
             });

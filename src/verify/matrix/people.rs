@@ -21,7 +21,10 @@ pub async fn people(asked: &[Persona]) -> Result<(Vec<Somebody>, Vec<Gap>)> {
     let mut all: Vec<Somebody> = asked.iter().map(asked_for).collect();
     let roles: BTreeSet<&str> = asked.iter().map(|p| p.role.as_str()).collect();
     for role in roles {
-        if all.iter().any(|s| s.persona.role == role && s.persona.settings.is_empty()) {
+        if all
+            .iter()
+            .any(|s| s.persona.role == role && s.persona.settings.is_empty())
+        {
             continue;
         }
         let persona = Persona {

@@ -52,8 +52,8 @@ impl Questions {
             let exempt = rights.exempt(table);
             let tested = effective(table, clause, &rights.roles, exempt);
             let by = match &tested {
-                Effective::All if !table.rls => By::Open,
-                Effective::All => By::Exempt,
+                Effective::All if exempt => By::Exempt,
+                Effective::All => By::Open,
                 Effective::Nothing => By::Nobody,
                 Effective::Tested(_) => By::Policies,
             };
@@ -104,8 +104,7 @@ fn granted(subject: &Subject, clause: Clause, columns: &BTreeSet<&str>) -> Optio
     let lacks = all
         .filter(|c| grantable(c.writable))
         .any(|c| !columns.contains(c.name.as_str()));
-    (lacks && clause != Clause::Delete)
-        .then(|| columns.iter().map(|c| (*c).to_owned()).collect())
+    (lacks && clause != Clause::Delete).then(|| columns.iter().map(|c| (*c).to_owned()).collect())
 }
 
 fn place(all: &mut Vec<String>, text: &str) -> usize {

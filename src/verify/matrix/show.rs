@@ -53,7 +53,13 @@ fn summary(matrix: &Matrix, compared: Option<&Compared>) -> String {
             late => format!("{what}; for {late} of them there was no time"),
         };
     };
-    let of = |direction| compared.changes.iter().filter(|c| c.direction == direction).count();
+    let of = |direction| {
+        compared
+            .changes
+            .iter()
+            .filter(|c| c.direction == direction)
+            .count()
+    };
     match compared.outcome() {
         Outcome::Pass => format!("Access is as it was: {what}"),
         Outcome::Inconclusive => format!(
@@ -79,9 +85,18 @@ fn summary(matrix: &Matrix, compared: Option<&Compared>) -> String {
 
 fn differences(compared: &Compared, report: &mut Report) {
     if !compared.other_data.is_empty() {
-        let names: Vec<String> = compared.other_data.iter().take(5).map(Name::to_string).collect();
+        let names: Vec<String> = compared
+            .other_data
+            .iter()
+            .take(5)
+            .map(Name::to_string)
+            .collect();
         let more = compared.other_data.len().saturating_sub(names.len());
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         report.blocks.push(Block::Warning(format!(
             "The data is another one: rows of {}{more} came, went or changed their keys. Counts and digests are not compared; \
              privileges, what decides, and what is said of made-up rows are.",
@@ -106,8 +121,17 @@ fn differences(compared: &Compared, report: &mut Report) {
         };
         grid.rows.push(vec![
             Cell::toned(word, tone),
-            change.identity.clone().unwrap_or_else(|| "all".to_owned()).into(),
-            change.table.as_ref().map(Name::to_string).unwrap_or_default().into(),
+            change
+                .identity
+                .clone()
+                .unwrap_or_else(|| "all".to_owned())
+                .into(),
+            change
+                .table
+                .as_ref()
+                .map(Name::to_string)
+                .unwrap_or_default()
+                .into(),
             change.clause.map_or("", Clause::words).into(),
             change.what.as_str().into(),
         ]);
@@ -117,7 +141,9 @@ fn differences(compared: &Compared, report: &mut Report) {
         report.blocks.push(Block::Table(grid));
     }
     for undecided in &compared.undecided {
-        report.blocks.push(Block::Warning(format!("Cannot tell: {undecided}")));
+        report
+            .blocks
+            .push(Block::Warning(format!("Cannot tell: {undecided}")));
         report.checks.push(Check {
             name: undecided.clone(),
             result: CheckResult::Skipped(undecided.clone()),
@@ -139,7 +165,11 @@ fn check(change: &Change) -> Check {
     ];
     Check {
         name: parts.into_iter().flatten().collect::<Vec<_>>().join(" "),
-        result: CheckResult::Failed(vec![format!("{}: {}", change.direction.words(), change.what)]),
+        result: CheckResult::Failed(vec![format!(
+            "{}: {}",
+            change.direction.words(),
+            change.what
+        )]),
     }
 }
 
@@ -157,10 +187,17 @@ fn heat(matrix: &Matrix, clause: Clause) -> Heat {
         .map(|p| p.name.as_str())
         .filter(|name| cells.keys().any(|(_, identity)| identity == name))
         .collect();
-    let rows = matrix.tables.iter().filter(|t| cells.keys().any(|(table, _)| **table == t.table));
+    let alone = only_schema(matrix);
+    let rows = matrix
+        .tables
+        .iter()
+        .filter(|t| cells.keys().any(|(table, _)| **table == t.table));
     Heat {
         title: format!("May {}: {}", clause.words(), unit(clause)),
-        corner: "table · as".to_owned(),
+        corner: match alone {
+            Some(schema) => format!("{schema} · as"),
+            None => "table · as".to_owned(),
+        },
         columns: shown.iter().map(|name| (*name).to_owned()).collect(),
         rows: rows
             .map(|table| {
@@ -168,7 +205,7 @@ fn heat(matrix: &Matrix, clause: Clause) -> Heat {
                     let cell = cells.get(&(&table.table, *name))?;
                     Some(heat_cell(cell, table))
                 });
-                (table.table.to_string(), row.collect())
+                (short(&table.table, alone), row.collect())
             })
             .collect(),
     }
@@ -185,7 +222,11 @@ fn unit(clause: Clause) -> &'static str {
 fn heat_cell(cell: &Access, table: &TableLine) -> HeatCell {
     let (part, all) = measured(cell, table);
     #[expect(clippy::cast_precision_loss, reason = "a colour")]
-    let share = if all == 0 { 0.0 } else { part as f64 / all as f64 };
+    let share = if all == 0 {
+        0.0
+    } else {
+        part as f64 / all as f64
+    };
     let whole = part == all && all > 0;
     let (tone, strength) = match (cell.by, whole) {
         _ if cell.unknown.is_some() || cell.ends.is_some() => (Tone::Warn, 0.0),
@@ -210,7 +251,11 @@ fn heat_cell(cell: &Access, table: &TableLine) -> HeatCell {
     }
     let is_known = cell.rows.is_some() && !(cell.clause.of_new_rows() && cell.kinds.is_none());
     HeatCell {
-        text: if is_known { part.to_string() } else { String::new() },
+        text: if is_known {
+            part.to_string()
+        } else {
+            String::new()
+        },
         note,
         tone,
         strength,
@@ -227,50 +272,100 @@ fn measured(cell: &Access, table: &TableLine) -> (u64, u64) {
     }
 }
 
-/// One line for what is the same for several identities and clauses.
+/// One line for what is the same for several identities and clauses, and for tables of which the same is said, such as
+/// partitions.
 fn lines(matrix: &Matrix) -> Grid {
     let mut grid = Grid::new(&["table", "as", "may", "rows", "decided by"], &["rows"]);
+    let alone = only_schema(matrix);
+    let mut said: Vec<(bool, Vec<Group<'_>>, Vec<String>)> = Vec::new();
     for table in &matrix.tables {
-        let mut by_identity: BTreeMap<&str, Vec<(Line, Vec<Clause>)>> = BTreeMap::new();
-        for cell in matrix.cells.iter().filter(|c| c.table == table.table) {
-            let said = by_identity.entry(&cell.identity).or_default();
-            let line = line(cell, table);
-            match said.iter_mut().find(|(l, _)| *l == line) {
-                Some((_, clauses)) => clauses.push(cell.clause),
-                None => said.push((line, vec![cell.clause])),
+        let (groups, name) = (groups(matrix, table), short(&table.table, alone));
+        match said.last_mut() {
+            Some((guarded, last, names)) if *last == groups && *guarded == table.guarded => {
+                names.push(name);
             }
+            _ => said.push((table.guarded, groups, vec![name])),
         }
-        let mut groups: Vec<(Vec<(Line, Vec<Clause>)>, Vec<&str>)> = Vec::new();
-        for person in &matrix.identities {
-            let Some(said) = by_identity.remove(person.name.as_str()) else {
-                continue;
-            };
-            match groups.iter_mut().find(|(s, _)| *s == said) {
-                Some((_, names)) => names.push(&person.name),
-                None => groups.push((said, vec![&person.name])),
-            }
-        }
-        let (mut name, mut first) = (table.table.to_string(), true);
-        if !table.guarded {
-            name.push_str(" (unguarded)");
+    }
+    for (guarded, groups, names) in said {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut shown = match names.as_slice() {
+            [first, .., last] => format!("{first} … {last}"),
+            one => one.concat(),
+        };
+        if !guarded {
+            shown.push_str(" (unguarded)");
         }
         for (said, names) in groups {
             let mut who = few(&names);
             for (line, clauses) in said {
-                let words: Vec<&str> = clauses.iter().map(|c| c.words()).collect();
-                let shown = if first { name.clone() } else { String::new() };
                 grid.rows.push(vec![
-                    shown.into(),
+                    std::mem::take(&mut shown).into(),
                     std::mem::take(&mut who).into(),
-                    words.join(", ").into(),
+                    words(&clauses).into(),
                     line.rows.into(),
                     Cell::toned(line.by, line.tone),
                 ]);
-                first = false;
             }
         }
     }
     grid
+}
+
+/// What is said, and of whom.
+type Group<'a> = (Vec<(Line, Vec<Clause>)>, Vec<&'a str>);
+
+fn groups<'a>(matrix: &'a Matrix, table: &TableLine) -> Vec<Group<'a>> {
+    let mut by_identity: BTreeMap<&str, Vec<(Line, Vec<Clause>)>> = BTreeMap::new();
+    for cell in matrix.cells.iter().filter(|c| c.table == table.table) {
+        let said = by_identity.entry(&cell.identity).or_default();
+        let line = line(cell, table);
+        match said.iter_mut().find(|(l, _)| *l == line) {
+            Some((_, clauses)) => clauses.push(cell.clause),
+            None => said.push((line, vec![cell.clause])),
+        }
+    }
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for person in &matrix.identities {
+        let Some(said) = by_identity.remove(person.name.as_str()) else {
+            continue;
+        };
+        match groups.iter_mut().find(|(s, _)| *s == said) {
+            Some((_, names)) => names.push(&person.name),
+            None => groups.push((said, vec![&person.name])),
+        }
+    }
+    groups
+}
+
+fn words(clauses: &[Clause]) -> String {
+    let is_read = clauses.contains(&Clause::Select);
+    match clauses.len() {
+        5 => "all".to_owned(),
+        4 if !is_read => "write".to_owned(),
+        _ => clauses
+            .iter()
+            .map(|c| c.words())
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// The schema that all tables are in.
+fn only_schema(matrix: &Matrix) -> Option<&str> {
+    let schemas: BTreeSet<&str> = matrix
+        .tables
+        .iter()
+        .map(|t| t.table.schema.as_str())
+        .collect();
+    schemas.first().copied().filter(|_| schemas.len() == 1)
+}
+
+fn short(name: &Name, only: Option<&str>) -> String {
+    match only {
+        Some(_) => name.name.clone(),
+        None => name.to_string(),
+    }
 }
 
 /// What is said of a cell in a line.
@@ -283,7 +378,11 @@ struct Line {
 
 fn line(cell: &Access, table: &TableLine) -> Line {
     let (part, all) = measured(cell, table);
-    let unit = if cell.clause.of_new_rows() { " kinds" } else { "" };
+    let unit = if cell.clause.of_new_rows() {
+        " kinds"
+    } else {
+        ""
+    };
     let rows = match (cell.by, cell.rows) {
         (_, None) => String::new(),
         (By::Policies, _) if cell.clause.of_new_rows() && cell.kinds.is_none() => String::new(),
@@ -293,7 +392,10 @@ fn line(cell: &Access, table: &TableLine) -> Line {
     };
     let (mut words, tone) = match (&cell.unknown, &cell.ends, cell.by) {
         (Some(why), ..) => (format!("unknown: {why}"), Tone::Warn),
-        (_, Some(state), _) => (format!("a statement over all rows ends with {state}"), Tone::Warn),
+        (_, Some(state), _) => (
+            format!("a statement over all rows ends with {state}"),
+            Tone::Warn,
+        ),
         (_, _, By::Policies) => (deciding(cell), Tone::Plain),
         (_, _, By::Open) => (by(cell.by).to_owned(), Tone::Bad),
         (..) => (by(cell.by).to_owned(), Tone::Dim),
@@ -310,7 +412,11 @@ fn line(cell: &Access, table: &TableLine) -> Line {
 
 fn deciding(cell: &Access) -> String {
     let count = |share: &Share| {
-        let number = if cell.clause.of_new_rows() { share.kinds } else { share.rows };
+        let number = if cell.clause.of_new_rows() {
+            share.kinds
+        } else {
+            share.rows
+        };
         (share.policy.clone(), number)
     };
     let words = |all: &[Share], sign: &str| -> Vec<String> {
@@ -339,7 +445,11 @@ fn few(names: &[&str]) -> String {
         return names.join(", ");
     }
     let shown: Vec<&str> = names.iter().take(FEW - 1).copied().collect();
-    format!("{} and {} more", shown.join(", "), names.len() - shown.len())
+    format!(
+        "{} and {} more",
+        shown.join(", "),
+        names.len() - shown.len()
+    )
 }
 
 fn people(matrix: &Matrix) -> Grid {
@@ -352,7 +462,11 @@ fn people(matrix: &Matrix) -> Grid {
             .cells
             .iter()
             .filter(|c| c.identity == person.name && c.clause == Clause::Select);
-        let tables: BTreeSet<&Name> = seen.clone().filter(|c| c.rows > Some(0)).map(|c| &c.table).collect();
+        let tables: BTreeSet<&Name> = seen
+            .clone()
+            .filter(|c| c.rows > Some(0))
+            .map(|c| &c.table)
+            .collect();
         let rows: u64 = seen.filter_map(|c| c.rows).sum();
         let mut about = person.about.clone();
         if person.outside {

@@ -103,7 +103,11 @@ impl Part {
 impl Told {
     /// A permissive policy must be true, and every restrictive one.
     pub(super) fn sum(&self) -> Option<bool> {
-        let of = |permissive: bool| self.policies.iter().filter(move |p| p.permissive == permissive);
+        let of = |permissive: bool| {
+            self.policies
+                .iter()
+                .filter(move |p| p.permissive == permissive)
+        };
         let open = |says: &Says| matches!(says, Says::Raises(_) | Says::Unknown(_));
         if of(false).any(|p| matches!(p.says.says, Says::False | Says::Null)) {
             return Some(false);
@@ -118,7 +122,8 @@ impl Told {
 impl Why {
     /// Whether the row is seen: what the server says, where it can be asked.
     pub fn seen(&self) -> Option<bool> {
-        self.server.or_else(|| self.clauses.first().and_then(|c| c.admitted))
+        self.server
+            .or_else(|| self.clauses.first().and_then(|c| c.admitted))
     }
 
     pub fn outcome(&self) -> Outcome {

@@ -97,7 +97,9 @@ impl Row {
         let values: Vec<&str> = conditions.iter().map(|(_, value)| value.as_str()).collect();
         session.begin_reading(limits).await?;
         let rows = async {
-            session.execute(&doing, "set local row_security = off").await?;
+            session
+                .execute(&doing, "set local row_security = off")
+                .await?;
             let rows = session.client().query(&sql, &[&values]).await;
             rows.map_err(|e| Error::pg(&doing, &e))
         };

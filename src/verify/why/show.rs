@@ -56,7 +56,9 @@ fn tree(told: &Told) -> Vec<String> {
     };
     let because = match told.ground {
         Ground::NoPrivilege => ": the role has no such privilege on the table",
-        Ground::Nobody => ": row-level security is on, and no permissive policy is for this role and command",
+        Ground::Nobody => {
+            ": row-level security is on, and no permissive policy is for this role and command"
+        }
         Ground::Policies => "",
         Ground::Exempt => ": the role is exempt from policies (owner, superuser or BYPASSRLS)",
         Ground::Open => ": the table has no row-level security",
@@ -64,14 +66,21 @@ fn tree(told: &Told) -> Vec<String> {
     let mut lines = vec![format!("{verdict}{because}")];
     for permissive in [true, false] {
         for policy in told.policies.iter().filter(|p| p.permissive == permissive) {
-            let kind = if permissive { "permissive" } else { "restrictive" };
+            let kind = if permissive {
+                "permissive"
+            } else {
+                "restrictive"
+            };
             let about = format!("policy {} ({kind}) {}", policy.name, says(&policy.says));
             draw(&about, &policy.says, 1, &mut lines);
         }
     }
     let told_by_policies = matches!(told.ground, Ground::Policies | Ground::Nobody);
     if told_by_policies && !told.aside.is_empty() {
-        lines.push(format!("  not asked of this role: {}", told.aside.join(", ")));
+        lines.push(format!(
+            "  not asked of this role: {}",
+            told.aside.join(", ")
+        ));
     }
     lines
 }
@@ -80,7 +89,11 @@ fn draw(about: &str, part: &Part, depth: usize, lines: &mut Vec<String>) {
     let blank = "  ".repeat(depth);
     if part.parts.is_empty() {
         // The line of a policy says nothing of its text yet.
-        let text = if depth == 1 { format!(": {}", short(&part.text)) } else { String::new() };
+        let text = if depth == 1 {
+            format!(": {}", short(&part.text))
+        } else {
+            String::new()
+        };
         lines.push(format!("{blank}{about}{text}"));
         return;
     }
