@@ -214,9 +214,12 @@ fn grouping(table: &Guarded, columns: &[(&Column, bool)], place: &str, keyed: bo
     let (from, own) = (table.quoted(), list(&names));
     let extra = format!("{hash} as dbtune_h, 0 as dbtune_o, true as dbtune_ok");
     let digest = format!("sum({})", digest_of_key(table));
-    let digested = |over: &str| match keyed {
-        true => format!("{digest}{over} as dbtune_k, {extra}"),
-        false => extra.clone(),
+    let digested = |over: &str| {
+        if keyed {
+            format!("{digest}{over} as dbtune_k, {extra}")
+        } else {
+            extra.clone()
+        }
     };
     let select = if keys.is_empty() {
         format!("select count(*) as dbtune_n, {} from {from}", digested(""))

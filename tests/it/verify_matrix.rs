@@ -60,7 +60,10 @@ personas:
     claims: { sub: '${user_id}' }
   visitor:
     role: matrix_anon
-queries: []
+queries:
+  - name: count
+    personas: [ann]
+    sql: select count(*) from docs
 ";
 
 async fn ground(label: &str) -> (Db, tempfile::TempDir) {

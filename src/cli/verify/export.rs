@@ -2,7 +2,7 @@
 
 use super::matrix::on_clone;
 use crate::cli::Context;
-use crate::db::Limits;
+use crate::db::{Limits, Session};
 use crate::model::{Block, Grid, Outcome, Report, WorkloadFile};
 use crate::verify::matrix::people;
 use crate::verify::pgtap::{Exported, export};
@@ -26,7 +26,9 @@ pub(super) async fn run(
     std::fs::create_dir_all(folder)
         .with_context(|| format!("could not make {}", folder.display()))?;
     let exported = on_clone(context, file, async |clone, personas| {
-        let (everybody, gaps) = people(personas).await?;
+        let session = Session::connect(clone, "verify").await?;
+        let (everybody, gaps) = people(&session, personas).await?;
+        drop(session);
         let limits = Limits {
             statement: time,
             ..Limits::default()

@@ -23,8 +23,8 @@ pub(super) async fn run(
     let looked = async {
         let session = Session::connect(&target, "verify").await?;
         let personas = resolve(&session, file, Defaults::default()).await?.personas;
+        let (everybody, _) = people(&session, &personas).await?;
         drop(session);
-        let (everybody, _) = people(&personas).await?;
         let Some(somebody) = everybody.iter().find(|s| s.person.name == *identity) else {
             let names: Vec<&str> = everybody.iter().map(|s| s.person.name.as_str()).collect();
             bail!(

@@ -1,7 +1,7 @@
 //! Many expressions over all tuples of a table at once, as one identity.
 
 use super::found::{Access, By, Kinds, Share};
-use super::questions::{Asked, Part, Questions};
+use super::questions::{Asked, Expression, Part, Questions};
 use super::weave::digest_of_all;
 use crate::db::{Error, Limits, Result, Session};
 use crate::model::Persona;
@@ -82,7 +82,10 @@ impl Asker<'_> {
                 all.push((asked, Answer::Groups(Vec::new())));
                 continue;
             }
-            let expression = [asked.effective.sql().to_owned()];
+            let expression = [Expression {
+                text: asked.effective.sql().to_owned(),
+                of_those_there: !asked.clause.of_new_rows(),
+            }];
             let reaches: Vec<String> = asked
                 .reach
                 .and_then(|at| questions.reaches.get(at).cloned())
@@ -105,11 +108,16 @@ impl Asker<'_> {
         Ok(all)
     }
 
-    async fn groups(&self, expressions: &[String], reaches: &[String]) -> Result<Vec<Group>> {
+    async fn groups(&self, expressions: &[Expression], reaches: &[String]) -> Result<Vec<Group>> {
         let (relation, alias) = (relation(self.subject), self.subject.before.alias());
-        let decided = expressions
-            .iter()
-            .map(|e| format!("case when ({e}) then '1' else '0' end"));
+        let decided = expressions.iter().map(|e| {
+            let spared = if e.of_those_there {
+                String::new()
+            } else {
+                format!("when {alias}.dbtune_o = 0 then '0' ")
+            };
+            format!("case {spared}when ({}) then '1' else '0' end", e.text)
+        });
         let reached = reaches.iter().map(|r| {
             format!("case when {alias}.dbtune_o = 0 then '1' when ({r}) then '1' else '0' end")
         });
@@ -217,19 +225,22 @@ impl Asker<'_> {
                 .map(|g| g.made.len() as u64)
                 .sum()
         };
-        cell.rows = Some(rows(&admitted));
-        let keys = there().filter(|g| admitted(g)).map(|g| g.keys);
-        cell.digest = Some(keys.fold(0_i128, i128::wrapping_add).to_string());
+        let is_of_those_there = !asked.clause.of_new_rows();
+        if is_of_those_there {
+            cell.rows = Some(rows(&admitted));
+            let keys = there().filter(|g| admitted(g)).map(|g| g.keys);
+            cell.digest = Some(keys.fold(0_i128, i128::wrapping_add).to_string());
+            cell.ends = there().find_map(|g| g.raised.clone());
+        }
         let labels = possible().filter(|g| admitted(g)).flat_map(|g| &g.made);
         cell.kinds = Some(Kinds {
             admitted: kinds(&admitted),
             all: kinds(&|_| true),
             digest: digest_of_all(labels.filter_map(|at| self.labels.get(*at).copied())),
         });
-        cell.ends = there().find_map(|g| g.raised.clone());
         let share = |part: &Part, of: &dyn Fn(&Group) -> bool| Share {
             policy: part.policy.clone(),
-            rows: (!together).then(|| rows(of)),
+            rows: (!together && is_of_those_there).then(|| rows(of)),
             kinds: (!together).then(|| kinds(of)),
         };
         let permissive = asked.permissive.iter();

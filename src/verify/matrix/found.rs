@@ -56,7 +56,7 @@ pub struct Access {
     /// The columns that are granted, where not all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// Rows that are there and are admitted.
+    /// Rows that are there and are admitted; `None` where policies are asked of rows to come alone.
     pub rows: Option<u64>,
     /// Of their keys.
     pub digest: Option<String>,
@@ -103,7 +103,7 @@ pub struct Kinds {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     pub policy: String,
-    /// `None` where an error hides it.
+    /// `None` where an error hides it, or it is asked of rows to come alone.
     pub rows: Option<u64>,
     pub kinds: Option<u64>,
 }

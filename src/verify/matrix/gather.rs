@@ -57,13 +57,8 @@ pub async fn matrix(
     let session = Session::connect(clone, "verify").await?;
     let side = side::read_all(&session, Limits::default()).await?;
     let catalog = read_catalog(&session).await?;
-    let (mut everybody, gaps) = people(asked).await?;
+    let (everybody, gaps) = people(&session, asked).await?;
     let rights = rights_of(&session, &side, &everybody).await?;
-    for somebody in &mut everybody {
-        // What is exempt from every policy is no outsider, whoever it says it is.
-        let bypasses = rights.get(&somebody.persona.role).is_some_and(|r| r.bypass);
-        somebody.person.outside &= !bypasses;
-    }
     let mut matrix = Matrix {
         version: VERSION,
         identities: everybody.iter().map(|s| s.person.clone()).collect(),
@@ -263,9 +258,10 @@ impl Look<'_> {
             labels: &ready.labels,
         };
         let answers = asker.ask(questions).await?;
-        let again = match questions.volatile {
-            true => Some(asker.ask(questions).await?),
-            false => None,
+        let again = if questions.volatile {
+            Some(asker.ask(questions).await?)
+        } else {
+            None
         };
         let mut cells = Vec::new();
         for (at, (asked, answer)) in answers.iter().enumerate() {

@@ -5,8 +5,11 @@
 mod against;
 mod count;
 mod definition;
+mod differ;
 mod found;
 mod gather;
+mod heat;
+mod lines;
 mod people;
 mod questions;
 mod show;

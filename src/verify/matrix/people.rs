@@ -1,8 +1,8 @@
 //! Who is looked at.
 
 use super::found::Person;
-use crate::db::Result;
-use crate::model::{Gap, Persona};
+use crate::db::{Result, Session, read_catalog};
+use crate::model::{Catalog, Gap, Persona};
 use std::collections::BTreeSet;
 
 /// Somebody, with what tells who it is.
@@ -12,41 +12,45 @@ pub struct Somebody {
     pub person: Person,
 }
 
-/// Those that can be looked at: those who were asked for, and each of their roles without any claim.
+/// Those that can be looked at: those who were asked for, and without any claim each of their roles and of those that policies
+/// name, as far as `session` may become them.
 ///
 /// # Errors
-/// Where the data cannot be read.
-#[expect(clippy::unused_async, reason = "the data is asked who there is")]
-pub async fn people(asked: &[Persona]) -> Result<(Vec<Somebody>, Vec<Gap>)> {
-    let mut all: Vec<Somebody> = asked.iter().map(asked_for).collect();
+/// Where the database cannot be read.
+pub async fn people(session: &Session, asked: &[Persona]) -> Result<(Vec<Somebody>, Vec<Gap>)> {
+    let catalog = read_catalog(session).await?;
+    let mut all: Vec<Somebody> = asked
+        .iter()
+        .map(|persona| somebody(persona.clone(), "named by the workload", &catalog))
+        .collect();
     let roles: BTreeSet<&str> = asked.iter().map(|p| p.role.as_str()).collect();
+    let policies = catalog.tables.values().flat_map(|t| &t.policies);
+    let named = policies.flat_map(|p| &p.roles).map(String::as_str);
+    let may = |role: &&str| catalog.roles.get(*role).is_some_and(|r| r.settable);
+    let roles: BTreeSet<&str> = roles.into_iter().chain(named.filter(may)).collect();
     for role in roles {
-        if all
-            .iter()
-            .any(|s| s.persona.role == role && s.persona.settings.is_empty())
-        {
-            continue;
+        let has_none = |s: &Somebody| s.persona.role == role && s.persona.settings.is_empty();
+        if !all.iter().any(has_none) {
+            let persona = Persona {
+                name: format!("{role} without claims"),
+                role: role.to_owned(),
+                settings: [].into(),
+            };
+            all.push(somebody(persona, "no setting was ever made", &catalog));
         }
-        let persona = Persona {
-            name: format!("{role} without claims"),
-            role: role.to_owned(),
-            settings: [].into(),
-        };
-        let mut somebody = asked_for(&persona);
-        somebody.person.about = "no setting was ever made".to_owned();
-        all.push(somebody);
     }
     Ok((all, Vec::new()))
 }
 
-fn asked_for(persona: &Persona) -> Somebody {
-    Somebody {
-        persona: persona.clone(),
-        person: Person {
-            name: persona.name.clone(),
-            role: persona.role.clone(),
-            about: "named by the workload".to_owned(),
-            outside: persona.settings.is_empty(),
-        },
-    }
+/// Whoever makes no setting is nobody, unless the role is exempt from policies anyway.
+fn somebody(persona: Persona, about: &str, catalog: &Catalog) -> Somebody {
+    let role = catalog.roles.get(&persona.role);
+    let is_exempt = role.is_some_and(|r| r.superuser || r.bypass_rls);
+    let person = Person {
+        name: persona.name.clone(),
+        role: persona.role.clone(),
+        about: about.to_owned(),
+        outside: persona.settings.is_empty() && !is_exempt,
+    };
+    Somebody { persona, person }
 }

@@ -13,11 +13,18 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Questions {
     /// Of policies.
-    pub(super) expressions: Vec<String>,
+    pub(super) expressions: Vec<Expression>,
     /// Which made-up rows the role can bring about.
     pub(super) reaches: Vec<String>,
     pub(super) asked: Vec<Asked>,
     pub(super) volatile: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expression {
+    pub(super) text: String,
+    /// Whether it is asked of rows that are there too: a check is of those that are to come.
+    pub(super) of_those_there: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +80,7 @@ impl Questions {
                     };
                     let part = Part {
                         policy: policy.name.clone(),
-                        at: place(&mut questions.expressions, text),
+                        at: expression(&mut questions.expressions, text, clause),
                     };
                     if policy.permissive {
                         asked.permissive.push(part);
@@ -112,5 +119,20 @@ fn place(all: &mut Vec<String>, text: &str) -> usize {
         return at;
     }
     all.push(text.to_owned());
+    all.len() - 1
+}
+
+fn expression(all: &mut Vec<Expression>, text: &str, clause: Clause) -> usize {
+    let of_those_there = !clause.of_new_rows();
+    for (at, known) in all.iter_mut().enumerate() {
+        if known.text == text {
+            known.of_those_there |= of_those_there;
+            return at;
+        }
+    }
+    all.push(Expression {
+        text: text.to_owned(),
+        of_those_there,
+    });
     all.len() - 1
 }

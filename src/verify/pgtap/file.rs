@@ -223,7 +223,7 @@ impl File {
         let roles: Vec<&str> = self.roles.iter().map(String::as_str).collect();
         let _ = write!(
             text,
-            "\\set ON_ERROR_STOP on\n\\pset format unaligned\n\\pset tuples_only on\n\\pset pager off\nbegin;\nselect plan({});\n\
+            "\\set ON_ERROR_STOP on\n\\set QUIET on\n\\pset format unaligned\n\\pset tuples_only on\n\\pset pager off\nbegin;\nselect plan({});\n\
              create temporary view dbtune_all as select * from {};\ngrant select on {ALL} to {};\n{STATE};\n{}\n\
              select * from finish();\nrollback;\n",
             self.tests,

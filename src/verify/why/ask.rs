@@ -105,12 +105,12 @@ impl Asker<'_> {
         }
     }
 
-    async fn query(&self, sql: &str, values: &Vec<Option<String>>) -> Result<Option<String>> {
+    async fn query(&self, sql: &str, values: &[Option<String>]) -> Result<Option<String>> {
         let doing = format!("ask as {} on {}", self.persona.name, self.subject.name());
         self.session
             .begin_as(self.persona, true, self.limits)
             .await?;
-        let rows = self.session.client().query(sql, &[values]).await;
+        let rows = self.session.client().query(sql, &[&values]).await;
         self.session.end().await?;
         let rows = rows.map_err(|e| Error::pg(&doing, &e))?;
         let Some(row) = rows.first() else {

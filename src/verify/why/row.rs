@@ -105,9 +105,13 @@ impl Row {
         };
         let rows = rows.await;
         session.end().await?;
-        let rows = rows.map_err(|error| match error.is("42501") {
-            true => error.advise("Connect as a role that sees every row: the owner of the table, or one with BYPASSRLS."),
-            false => error,
+        let rows = rows.map_err(|error| {
+            if !error.is("42501") {
+                return error;
+            }
+            error.advise(
+                "Connect as a role that sees every row: the owner of the table, or one with BYPASSRLS.",
+            )
         })?;
         match rows.as_slice() {
             [] => Err(wrong(format!("there is no such row in {}", subject.name()))),
