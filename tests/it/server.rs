@@ -109,7 +109,7 @@ async fn create(name: &str, template: &str) {
 }
 
 /// Ends `client` and waits until the server has noticed: a template may have no sessions.
-async fn close(client: Client, database: &str) {
+pub(crate) async fn close(client: Client, database: &str) {
     drop(client);
     let admin = admin().await;
     loop {

@@ -80,7 +80,8 @@ fn heat_cell(cell: &Access, table: &TableLine) -> HeatCell {
         (By::Policies, ..) => format!("of {all}"),
     };
     if let Some(columns) = &cell.columns {
-        note.push_str(&format!(", {} columns", columns.len()));
+        let s = if columns.len() == 1 { "" } else { "s" };
+        note.push_str(&format!(", {} column{s}", columns.len()));
     }
     let is_known = if cell.clause.of_new_rows() {
         cell.kinds.is_some()

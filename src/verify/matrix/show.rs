@@ -25,8 +25,10 @@ pub fn report(matrix: &Matrix, compared: Option<&Compared>) -> Report {
             report.blocks.push(Block::Heat(heat));
         }
     }
-    report.blocks.push(Block::Table(lines(matrix)));
-    report.blocks.push(Block::Table(people(matrix)));
+    for (title, grid) in [("What decides", lines(matrix)), ("Who", people(matrix))] {
+        report.blocks.push(Block::Heading(title.to_owned()));
+        report.blocks.push(Block::Table(grid));
+    }
     report.gaps.clone_from(&matrix.gaps);
     report.data = serde_json::json!({ "matrix": matrix, "against": compared });
     report
