@@ -61,7 +61,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     if let Some(asked) = &args.look.export {
         return export::run(asked, &file, args.timeout, context).await;
     }
-    compare(args, &file, context).await
+    Box::pin(compare(args, &file, context)).await
 }
 
 /// The database before and after a change.

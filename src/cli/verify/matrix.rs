@@ -26,7 +26,7 @@ pub struct Look {
     #[arg(long, short, value_name = "FILE", requires = "matrix")]
     pub output: Vec<PathBuf>,
     /// Say which policy, and which part of it, shows one row to an identity or hides it (exit code 1), for each command:
-    /// dbtune verify --why app_user documents id=42
+    /// dbtune verify --why ann documents id=42
     #[arg(
         long,
         num_args = 3,

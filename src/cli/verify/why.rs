@@ -38,7 +38,7 @@ pub(super) async fn run(
         };
         Ok(why(&target, &somebody.persona, (table, key), limits).await?)
     };
-    let found = interruptible(migrating::interrupt()?, looked).await?;
+    let found = interruptible(migrating::interrupt()?, Box::pin(looked)).await?;
     let report = report(&found);
     if report.outcome == Outcome::Inconclusive {
         let lines = report.blocks.iter().filter_map(|b| match b {

@@ -118,10 +118,10 @@ impl Asker<'_> {
             };
             format!("case {spared}when ({}) then '1' else '0' end", e.text)
         });
-        let reached = reaches.iter().map(|r| {
+        let brought = reaches.iter().map(|r| {
             format!("case when {alias}.dbtune_o = 0 then '1' when ({r}) then '1' else '0' end")
         });
-        let bits: Vec<String> = decided.chain(reached).collect();
+        let bits: Vec<String> = decided.chain(brought).collect();
         let bits = if bits.is_empty() {
             "''".to_owned()
         } else {

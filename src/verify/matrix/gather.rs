@@ -306,7 +306,7 @@ impl Look<'_> {
 
 fn told(
     mut cell: Access,
-    asker: &Asker<'_>,
+    by: &Asker<'_>,
     questions: &Questions,
     (asked, answer): (&Asked, &Answer),
 ) -> Access {
@@ -315,7 +315,7 @@ fn told(
     }
     match answer {
         Answer::Groups(groups) => {
-            asker.tell(asked, questions.expressions.len(), groups, &mut cell);
+            by.tell(asked, questions.expressions.len(), groups, &mut cell);
             cell
         }
         Answer::Refused(state) => {

@@ -81,7 +81,7 @@ fn heat_cell(cell: &Access, table: &TableLine) -> HeatCell {
     };
     if let Some(columns) = &cell.columns {
         let s = if columns.len() == 1 { "" } else { "s" };
-        note.push_str(&format!(", {} column{s}", columns.len()));
+        note = format!("{note}, {} column{s}", columns.len());
     }
     let is_known = if cell.clause.of_new_rows() {
         cell.kinds.is_some()

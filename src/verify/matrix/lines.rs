@@ -152,7 +152,7 @@ fn line(cell: &Access, table: &TableLine) -> Line {
         (..) => (by(cell.by).to_owned(), Tone::Dim),
     };
     if let Some(columns) = &cell.columns {
-        words.push_str(&format!("; columns {}", columns.join(", ")));
+        words = format!("{words}; columns {}", columns.join(", "));
     }
     Line {
         rows,

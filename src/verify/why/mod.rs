@@ -79,16 +79,16 @@ async fn told(asker: &Asker<'_>, rights: &Rights, clause: Clause) -> Result<Told
         Effective::Nothing => (Ground::Nobody, Some(false)),
         Effective::Tested(_) => (Ground::Policies, None),
     };
-    let asked = applicable(table, clause, &rights.roles);
+    let applied = applicable(table, clause, &rights.roles);
     let aside = table.policies.iter().filter(|p| clause.covered_by(p));
     told.aside = aside
-        .filter(|p| !asked.iter().any(|a| a.name == p.name))
+        .filter(|p| !applied.iter().any(|a| a.name == p.name))
         .map(|p| p.name.clone())
         .collect();
     if told.ground != Ground::Policies {
         return Ok(told);
     }
-    for policy in asked {
+    for policy in applied {
         let Some(text) = clause.of(policy) else {
             continue;
         };
