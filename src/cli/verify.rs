@@ -1,9 +1,13 @@
 //! `dbtune verify`
 
-use super::{Context, proving};
+mod export;
+mod matrix;
+mod why;
+
 use super::duration::duration;
 use super::migrating::{self, refused};
 use super::paired::{Wanted, on_clones, on_pair};
+use super::{Context, outputs, proving};
 use crate::db::{Defaults, Session, Target, resolve};
 use crate::migrate::{Folder, Goal};
 use crate::model::{Gap, Report, WorkloadFile};
@@ -40,16 +44,36 @@ pub struct Args {
     /// What the whole comparison may take; what is not decided by then is not shown
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
     pub timeout: Duration,
+    #[command(flatten)]
+    pub look: matrix::Look,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report> {
+    outputs::check(&args.look.output)?;
     // Read first, so that a broken file costs no clone.
     let mut file = context.workload_if_any(args.workload.as_deref())?;
     file.queries.clear();
+    if args.look.matrix {
+        let against = args.look.against.as_deref();
+        let mut report = matrix::run(against, &file, (args.timeout, args.identities), context).await?;
+        outputs::write_all(&mut report, &args.look.output, context);
+        return Ok(report);
+    }
+    if let Some(asked) = &args.look.why {
+        return why::run(asked, &file, args.timeout, context).await;
+    }
+    if let Some(asked) = &args.look.export {
+        return export::run(asked, &file, (args.timeout, args.identities), context).await;
+    }
+    Box::pin(compare(args, &file, context)).await
+}
+
+/// The database before and after a change.
+async fn compare(args: Args, file: &WorkloadFile, context: &Context) -> anyhow::Result<Report> {
     if let (Some(before), Some(after)) = (&args.before, &args.after) {
         let before = Target::resolve(Some(before), &context.env)?;
         let after = Target::resolve(Some(after), &context.env)?;
-        let (found, _) = two_databases(&args, context, &file, (&before, &after)).await?;
+        let (found, _) = two_databases(&args, context, file, (&before, &after)).await?;
         return Ok(report(&found));
     }
     let migrations = context.migrations(args.migrations.as_deref())?;
@@ -70,7 +94,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
             };
             let sides = (before, after);
             let (mut found, evidence) =
-                compared(context, &file, sides, Some(was), &options).await?;
+                compared(context, file, sides, Some(was), &options).await?;
             if applied.is_empty() {
                 found.gaps.push(Gap {
                     what: "a change".to_owned(),

@@ -223,7 +223,7 @@ pub(super) enum Answer {
 }
 
 /// Not the server or the connection, but what was asked.
-fn raised_by_expression(state: &str) -> bool {
+pub(super) fn raised_by_expression(state: &str) -> bool {
     !state.starts_with("08")
         && !state.starts_with("57")
         && !state.starts_with("58")

@@ -15,8 +15,10 @@ mod evidence;
 mod faithful;
 mod found;
 pub mod identity;
+pub mod matrix;
 mod pairing;
 mod parents;
+pub mod pgtap;
 mod pool;
 mod reach;
 mod rights;
@@ -26,6 +28,7 @@ mod side;
 mod sources;
 mod statement;
 mod tuples;
+pub mod why;
 mod witness;
 pub mod worlds;
 

@@ -55,7 +55,12 @@ pub(super) enum By {
     Name,
 }
 
-/// The tables that both sides have and one of them guards, by name. `renamed` leads from names before to names after.
+/// The tables of one side, each being both of its own.
+pub(super) fn single(side: &Side) -> Vec<Subject> {
+    pair(side, side, &BTreeMap::new(), By::Number)
+}
+
+/// The tables that both sides have, by name. `renamed` leads from names before to names after.
 pub(super) fn pair(
     before: &Side,
     after: &Side,
@@ -70,9 +75,6 @@ pub(super) fn pair(
         let Some(a) = there.and_then(|oid| after.tables.get(oid)) else {
             continue;
         };
-        if !b.rls && !a.rls {
-            continue;
-        }
         subjects.push(Subject {
             number: 0,
             columns: columns(b, a, by),

@@ -83,6 +83,7 @@ pub async fn verify(
         &change.comparison.renamed,
         by,
     );
+    subjects.retain(|s| s.before.rls || s.after.rls);
     parents_first(&mut subjects);
     let subjects = &subjects;
     let unguarded = sides.unguarded(subjects);

@@ -26,6 +26,8 @@ pub(super) struct Guarded {
     pub(super) policies: Vec<Policy>,
     pub(super) constraints: Vec<Constraint>,
     pub(super) references: Vec<Reference>,
+    /// Column numbers of the primary key; empty where there is none.
+    pub(super) key: Vec<i16>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -109,7 +111,10 @@ impl Guarded {
 const TREE: &str = r"regexp_replace(regexp_replace(%s::text, ':(stmt_)?(location|len) -?\d+', '', 'g'),
   ':operName \([^)]*\)|:(func|relabel|coerce|coercion|convert|row_)(format|form) \d+', '', 'g')";
 
-/// Tables as JSON.
+/// What an extension brings is not the application's.
+const OWN: &str = "not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')";
+
+/// Tables for which `only` holds, as JSON.
 fn tables(only: &str) -> String {
     let (using, check) = (
         TREE.replace("%s", "p.polqual"),
@@ -143,6 +148,7 @@ select json_build_object(
     join pg_type t on t.oid = a.atttypid
     join pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+  'key', coalesce((select to_json(k.conkey) from pg_constraint k where k.conrelid = c.oid and k.contype = 'p'), '[]'),
   'constraints', (
     select coalesce(json_agg(json_build_object('columns', coalesce(k.conkey, '{{}}'), 'expression', pg_get_expr(k.conbin, k.conrelid))
       order by k.conname), '[]')
@@ -166,7 +172,8 @@ select json_build_object(
       ) order by p.polname), '[]')
     from pg_policy p where p.polrelid = c.oid))::text
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p') and {only}
+where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  and {only}
 order by n.nspname, c.relname"
     )
 }
@@ -178,22 +185,31 @@ pub(super) async fn read(
     names: &BTreeSet<Name>,
     limits: Limits,
 ) -> Result<Side> {
-    let mut side = Side::default();
     if names.is_empty() {
-        return Ok(side);
+        return Ok(Side::default());
     }
-    let doing = "read the policies of a side";
     let pairs: Vec<String> = names
         .iter()
         .map(|n| format!("({}, {})", quote::literal(&n.schema), quote::literal(&n.name)))
         .collect();
     let only = format!("(n.nspname, c.relname) in ({})", pairs.join(", "));
+    read_those(session, &only, limits).await
+}
+
+/// Every table that no extension brought, those that nothing guards as well.
+pub(super) async fn read_all(session: &Session, limits: Limits) -> Result<Side> {
+    read_those(session, OWN, limits).await
+}
+
+async fn read_those(session: &Session, only: &str, limits: Limits) -> Result<Side> {
+    let mut side = Side::default();
+    let doing = "read the policies of a side";
     session.begin_reading(limits).await?;
     let texts = async {
         session
             .execute(doing, "set local search_path = pg_catalog")
             .await?;
-        session.texts(doing, &tables(&only)).await
+        session.texts(doing, &tables(only)).await
     };
     let texts = texts.await;
     session.end().await?;

@@ -1,6 +1,7 @@
 //! What the server itself answers under row-level security: for what expressions cannot tell, and to check what they told.
 
 use super::pairing::Subject;
+use super::tuples::digest_of_key;
 use crate::db::{Limits, Result, Session};
 use crate::model::Persona;
 use crate::sql::quote;
@@ -44,9 +45,35 @@ pub(super) async fn read(
         shared.join(", "),
         subject.on(after).quoted()
     );
+    answer(session, persona, subject, &sql, limits).await
+}
+
+/// Counts what the persona sees, with a digest of its keys.
+pub(super) async fn read_keys(
+    session: &Session,
+    persona: &Persona,
+    subject: &Subject,
+    limits: Limits,
+) -> Result<Read> {
+    let table = &subject.before;
+    let sql = format!(
+        "select count(*) || ' ' || coalesce(sum({}), 0) from {}",
+        digest_of_key(table),
+        table.quoted()
+    );
+    answer(session, persona, subject, &sql, limits).await
+}
+
+async fn answer(
+    session: &Session,
+    persona: &Persona,
+    subject: &Subject,
+    sql: &str,
+    limits: Limits,
+) -> Result<Read> {
     let doing = format!("read {} as {}", subject.name(), persona.name);
     session.begin_as(persona, false, limits).await?;
-    let texts = session.texts(&doing, &sql).await;
+    let texts = session.texts(&doing, sql).await;
     session.end().await?;
     match texts {
         Ok(texts) => {

@@ -76,7 +76,10 @@ pub(super) async fn make(
     subject: &Subject,
     sources: &Sources,
 ) -> Result<Made> {
-    let (b, a) = tokio::join!(group(before, subject, false), group(after, subject, true));
+    let (b, a) = tokio::join!(
+        group(before, subject, false, false),
+        group(after, subject, true, false)
+    );
     b?;
     a?;
     let made_up = made_up((before, after), subject, sources).await?;
@@ -97,15 +100,64 @@ pub(super) async fn make(
     })
 }
 
+/// The rows of a subject whose sides are one clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Single {
+    pub(super) rows: u64,
+    pub(super) tuples: u64,
+    /// Of all keys.
+    pub(super) digest: String,
+    /// Values of the made-up rows, the first of which is called `s0`.
+    pub(super) made_up: Vec<Vec<Value>>,
+}
+
+/// [`make`] for one clone, with a digest of keys beside each tuple. Rows are made up where policies read columns.
+pub(super) async fn make_single(
+    clone: &Session,
+    subject: &Subject,
+    sources: &Sources,
+) -> Result<Single> {
+    group(clone, subject, false, true).await?;
+    let mut single = Single::default();
+    let count = format!(
+        "select json_build_array(coalesce(sum(dbtune_n), 0), count(*), coalesce(sum(dbtune_k), 0)::text)::text from {}",
+        place(subject)
+    );
+    let counted = clone.texts("count the rows of a table", &count).await?;
+    if let Ok(counted) = serde_json::from_str(&counted.concat()) {
+        (single.rows, single.tuples, single.digest) = counted;
+    }
+    if !subject.columns.is_empty() {
+        single.made_up = made_up((clone, clone), subject, sources).await?;
+        add(clone, subject, false, &single.made_up).await?;
+    }
+    Ok(single)
+}
+
+/// A number that stands for the key of a row; for the whole row where there is no key.
+pub(super) fn digest_of_key(table: &Guarded) -> String {
+    let keyed = |c: &&Column| table.key.is_empty() || table.key.contains(&c.number);
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .filter(keyed)
+        .map(|c| quote::ident(&c.name))
+        .collect();
+    format!(
+        "pg_catalog.hashtextextended(row({})::text, 0)::numeric",
+        columns.join(", ")
+    )
+}
+
 /// The rows that are there.
-async fn group(clone: &Session, subject: &Subject, after: bool) -> Result<()> {
+async fn group(clone: &Session, subject: &Subject, after: bool, keyed: bool) -> Result<()> {
     let table = subject.on(after);
     let columns: Vec<(&Column, bool)> = subject
         .columns
         .iter()
         .filter_map(|p| Some((p.on(after)?, p.shared())))
         .collect();
-    let sql = grouping(table, &columns, &place(subject));
+    let sql = grouping(table, &columns, &place(subject), keyed);
     let doing = format!("group the rows of {}", table.name());
     seeing_all(clone, &doing, table, &sql).await
 }
@@ -165,8 +217,9 @@ fn hash_of(texts: &[String]) -> String {
 /// `CREATE TABLE AS` with one row for each distinct tuple.
 ///
 /// Rows are the same where their values are the same to the byte: two that are equal by `=` may still be told apart, by a cast
-/// to text for example.
-fn grouping(table: &Guarded, columns: &[(&Column, bool)], place: &str) -> String {
+/// to text for example. With `keyed` each tuple carries a digest of the keys of its rows, which adds up: that of the rows that
+/// are admitted is the sum over the tuples that are.
+fn grouping(table: &Guarded, columns: &[(&Column, bool)], place: &str, keyed: bool) -> String {
     let names: Vec<String> = columns.iter().map(|(c, _)| quote::ident(&c.name)).collect();
     let keys: Vec<String> = columns
         .iter()
@@ -189,17 +242,28 @@ fn grouping(table: &Guarded, columns: &[(&Column, bool)], place: &str) -> String
     let list = |items: &[String]| items.iter().map(|i| format!("{i}, ")).collect::<String>();
     let (from, own) = (table.quoted(), list(&names));
     let extra = format!("{hash} as dbtune_h, 0 as dbtune_o, true as dbtune_ok");
+    let digest = format!("sum({})", digest_of_key(table));
+    let digested = |over: &str| {
+        if keyed {
+            format!("{digest}{over} as dbtune_k, {extra}")
+        } else {
+            extra.clone()
+        }
+    };
     let select = if keys.is_empty() {
-        format!("select count(*) as dbtune_n, {extra} from {from}")
+        format!("select count(*) as dbtune_n, {} from {from}", digested(""))
     } else if columns.iter().all(|(c, _)| c.image) {
         format!(
-            "select {own}count(*) as dbtune_n, {extra} from {from} group by {}",
+            "select {own}count(*) as dbtune_n, {} from {from} group by {}",
+            digested(""),
             keys.join(", ")
         )
     } else {
         let keys = keys.join(", ");
+        let over = format!(" over (partition by {keys})");
         format!(
-            "select distinct on ({keys}) {own}count(*) over (partition by {keys}) as dbtune_n, {extra} from {from} order by {keys}"
+            "select distinct on ({keys}) {own}count(*){over} as dbtune_n, {} from {from} order by {keys}",
+            digested(&over)
         )
     };
     format!(

@@ -74,6 +74,7 @@ mod verify_bench;
 mod verify_cases;
 mod verify_ground;
 mod verify_identity;
+mod verify_matrix;
 mod verify_rewrites;
 mod verify_witness;
 mod verify_worlds;
