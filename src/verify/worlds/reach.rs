@@ -3,7 +3,7 @@
 
 use crate::model::{Catalog, Command, Function, Name, Policy, Table, TableKind};
 use crate::sql::said::{Said, said};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a search must build its worlds of.
 #[derive(Clone, Debug, Default)]
@@ -11,8 +11,8 @@ pub(super) struct Reach {
     /// With the table itself.
     pub(super) tables: BTreeSet<Name>,
     pub(super) said: Said,
-    /// The commands whose policies, or what these call, are not the same on both sides.
-    pub(super) changed: BTreeSet<Command>,
+    /// The commands whose policies, or what these call, are not the same on both sides, with the roles these policies name.
+    pub(super) changed: BTreeMap<Command, BTreeSet<String>>,
     /// The commands that a policy on either side admits at all.
     pub(super) admitted: BTreeSet<Command>,
     /// Roles that changed policies name, `public` among them.
@@ -112,13 +112,19 @@ impl Reach {
                     self.admitted.extend(commands.clone());
                 }
                 if everything || other.policy(&policy.name) != Some(policy) {
-                    self.changed.extend(commands);
+                    for command in commands {
+                        let roles = self.changed.entry(*command).or_default();
+                        roles.extend(policy.roles.iter().cloned());
+                    }
                     self.named.extend(policy.roles.iter().cloned());
                 }
             }
         }
         if switched {
-            self.changed.extend(COMMANDS);
+            for command in COMMANDS {
+                let roles = self.changed.entry(command).or_default();
+                roles.insert("public".to_owned());
+            }
             self.admitted.extend(COMMANDS);
             self.named.insert("public".to_owned());
         }

@@ -1,10 +1,20 @@
 //! As whom worlds are looked at.
 
 use super::reach::Reach;
-use crate::model::{Catalog, Name, Persona};
+use crate::model::{Catalog, Name, Persona, Policy};
+use std::collections::BTreeSet;
 
 /// Roles that look, at most.
 pub(super) const MOST: usize = 4;
+
+/// Whether a policy for the roles `named` is one for `role`.
+pub(super) fn is_among(catalog: &Catalog, role: &str, named: &BTreeSet<String>) -> bool {
+    let policy = Policy {
+        roles: named.iter().cloned().collect(),
+        ..Policy::default()
+    };
+    catalog.applies_to(&policy, role)
+}
 
 /// Roles to look as: those that changed policies name; for `public`, those of personas and whoever the table is granted to.
 pub(super) fn candidates(

@@ -35,6 +35,8 @@ pub(super) struct Search<'a> {
     rights: BTreeMap<String, Rights>,
     roles: Vec<String>,
     patterns: Vec<Pattern>,
+    /// What must be shown.
+    needed: BTreeMap<Command, BTreeSet<String>>,
 }
 
 /// Why nothing can be shown, or what went wrong.
@@ -128,11 +130,18 @@ impl<'a> Search<'a> {
                 .to_owned()
                 .into());
         }
+        let needed = needed(&reach, &rights_of, before);
+        if needed.is_empty() {
+            return Err("nobody may use what its changed policies let pass"
+                .to_owned()
+                .into());
+        }
         let user = (before.server.user.as_str(), before.server.user_is_superuser);
         let touched = reach.said.written.iter().cloned();
         let stage = Stage::new(&shapes, subject, user, touched);
         Ok(Self {
             sides,
+            needed,
             roles: rights_of.keys().cloned().collect(),
             rights: rights_of,
             patterns: patterns(&reach.said, personas),
@@ -193,7 +202,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        Ok(match evidence.lacks(&self.needed()) {
+        Ok(match evidence.lacks(&self.needed) {
             Some(why) => Verdict::NotShown(why),
             None => Verdict::Same { worlds: whole },
         })
@@ -292,25 +301,6 @@ impl<'a> Search<'a> {
         sizes.into_iter().collect()
     }
 
-    /// The commands that must be shown to be alike, and the roles that may use them at all.
-    fn needed(&self) -> BTreeMap<Command, BTreeSet<String>> {
-        let mut needed = BTreeMap::new();
-        for command in self.reach.changed.intersection(&self.reach.admitted) {
-            let may = |rights: &Rights| match command {
-                Command::Select | Command::All => !rights.select.is_empty(),
-                Command::Insert => !rights.insert.is_empty(),
-                Command::Update => !rights.update.is_empty(),
-                Command::Delete => rights.delete,
-            };
-            let roles = self.rights.iter().filter(|(_, r)| may(r));
-            let roles: BTreeSet<String> = roles.map(|(name, _)| name.clone()).collect();
-            if !roles.is_empty() {
-                needed.insert(*command, roles);
-            }
-        }
-        needed
-    }
-
     pub(super) fn subject_name(&self) -> Option<&Name> {
         self.shapes.get(self.subject).map(|s| &s.name)
     }
@@ -318,6 +308,33 @@ impl<'a> Search<'a> {
     pub(super) fn settings(&self) -> impl Iterator<Item = &String> {
         self.reach.said.settings.keys()
     }
+}
+
+/// The commands that must be shown to be alike, and the roles that changed policies let use them.
+fn needed(
+    reach: &Reach,
+    rights: &BTreeMap<String, Rights>,
+    catalog: &Catalog,
+) -> BTreeMap<Command, BTreeSet<String>> {
+    let mut needed = BTreeMap::new();
+    for (command, named) in &reach.changed {
+        if !reach.admitted.contains(command) {
+            continue;
+        }
+        let may = |rights: &Rights| match command {
+            Command::Select | Command::All => !rights.select.is_empty(),
+            Command::Insert => !rights.insert.is_empty(),
+            Command::Update => !rights.update.is_empty(),
+            Command::Delete => rights.delete,
+        };
+        let roles = rights.iter().filter(|(_, rights)| may(rights));
+        let roles = roles.filter(|(role, _)| role::is_among(catalog, role, named));
+        let roles: BTreeSet<String> = roles.map(|(name, _)| name.clone()).collect();
+        if !roles.is_empty() {
+            needed.insert(*command, roles);
+        }
+    }
+    needed
 }
 
 fn first_difference(
