@@ -12,11 +12,14 @@ use super::weigh::{Verdict, steady_verdict, verdict};
 use crate::model::{Name, Persona, Query, Tried};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The look-ups of a table, and the ids of those that each policy is asked for.
+type Made = (Vec<Lookup>, BTreeMap<PolicyId, BTreeSet<String>>);
+
 pub(super) struct Earning<'a> {
     personas: &'a [Persona],
     draws: usize,
     /// Of each table, once made; with the look-ups that each policy is asked for.
-    made: BTreeMap<Name, (Vec<Lookup>, BTreeMap<PolicyId, BTreeSet<String>>)>,
+    made: BTreeMap<Name, Made>,
 }
 
 impl<'a> Earning<'a> {
@@ -250,10 +253,10 @@ impl<'a> Earning<'a> {
         };
         desk.go(deepest).await?;
         self.as_shallow_as_good(desk, trial, &queries).await?;
-        Ok(Gain::Of(Gaining {
+        Ok(Gain::Of(Box::new(Gaining {
             query: query.clone(),
             without,
-        }))
+        })))
     }
 
     /// Goes to shallower forms as long as no query is worse by it.
@@ -284,7 +287,7 @@ impl<'a> Earning<'a> {
 
 /// What the workload's queries say of a form.
 enum Gain {
-    Of(Gaining),
+    Of(Box<Gaining>),
     /// This query is heavier with it, and none is lighter.
     Harm(String),
     None,

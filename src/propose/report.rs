@@ -221,9 +221,10 @@ pub fn evidence(proposal: &Proposal) -> String {
     if !lookups.is_empty() {
         with.push(format!("look-ups made up for it: {}", by_persona(lookups)));
     }
-    match with.is_empty() {
-        true => how.to_owned(),
-        false => format!("{how}: {}", with.join("; ")),
+    if with.is_empty() {
+        how.to_owned()
+    } else {
+        format!("{how}: {}", with.join("; "))
     }
 }
 
