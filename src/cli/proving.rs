@@ -25,7 +25,10 @@ pub(super) fn allowed(
     Ok(Allowed {
         access: context.settings()?.allowed_access,
         today: chrono::Utc::now().date_naive(),
-        generated: marked(folder, applied).into_iter().map(str::to_owned).collect(),
+        generated: marked(folder, applied)
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
     })
 }
 

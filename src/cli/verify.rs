@@ -55,7 +55,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Report>
     file.queries.clear();
     if args.look.matrix {
         let against = args.look.against.as_deref();
-        let mut report = matrix::run(against, &file, (args.timeout, args.identities), context).await?;
+        let mut report =
+            matrix::run(against, &file, (args.timeout, args.identities), context).await?;
         outputs::write_all(&mut report, &args.look.output, context);
         return Ok(report);
     }
@@ -93,8 +94,7 @@ async fn compare(args: Args, file: &WorkloadFile, context: &Context) -> anyhow::
                 allowed: proving::allowed(context, (&folder, applied))?,
             };
             let sides = (before, after);
-            let (mut found, evidence) =
-                compared(context, file, sides, Some(was), &options).await?;
+            let (mut found, evidence) = compared(context, file, sides, Some(was), &options).await?;
             if applied.is_empty() {
                 found.gaps.push(Gap {
                     what: "a change".to_owned(),

@@ -16,8 +16,8 @@ pub struct Beyond {
 pub fn beyond(script: &str) -> Option<Beyond> {
     let parsed = pg_query::parse(script, 0).ok()?;
     let statements = parsed.protobuf.stmts.iter();
-    let nodes = statements.filter_map(|s| s.stmt.as_ref()?.node.as_ref());
-    nodes.filter_map(of).next()
+    let mut nodes = statements.filter_map(|s| s.stmt.as_ref()?.node.as_ref());
+    nodes.find_map(of)
 }
 
 fn of(node: &NodeEnum) -> Option<Beyond> {
@@ -73,21 +73,31 @@ fn says(code: &str) -> bool {
     let shared = |t: Token| {
         matches!(
             t,
-            Token::Role | Token::User | Token::GroupP | Token::Database | Token::Tablespace | Token::SystemP
+            Token::Role
+                | Token::User
+                | Token::GroupP
+                | Token::Database
+                | Token::Tablespace
+                | Token::SystemP
         )
     };
     let pair = tokens
         .iter()
         .zip(tokens.iter().skip(1))
         .any(|(a, b)| verb(a.token()) && shared(b.token()));
-    pair || tokens.iter().filter(|t| t.token() == Token::Sconst).any(|t| {
-        let place = usize::try_from(t.start).ok().zip(usize::try_from(t.end).ok());
-        let text = place.and_then(|(start, end)| code.get(start..end));
-        text.is_none_or(|text| {
-            let inner = text.trim_matches(['\'', 'E', 'e']);
-            inner.len() < code.len() && says(inner)
+    pair || tokens
+        .iter()
+        .filter(|t| t.token() == Token::Sconst)
+        .any(|t| {
+            let place = usize::try_from(t.start)
+                .ok()
+                .zip(usize::try_from(t.end).ok());
+            let text = place.and_then(|(start, end)| code.get(start..end));
+            text.is_none_or(|text| {
+                let inner = text.trim_matches(['\'', 'E', 'e']);
+                inner.len() < code.len() && says(inner)
+            })
         })
-    })
 }
 
 #[cfg(test)]
@@ -100,11 +110,23 @@ mod tests {
 
     #[test]
     fn what_all_databases_share() {
-        assert_eq!(what("create table t(id int); alter role app bypassrls"), Some(("roles", false)));
+        assert_eq!(
+            what("create table t(id int); alter role app bypassrls"),
+            Some(("roles", false))
+        );
         assert_eq!(what("grant admin to app"), Some(("roles", false)));
-        assert_eq!(what("grant select on t to app; alter policy p on t to app"), None);
-        assert_eq!(what("alter database prod set search_path = x"), Some(("a database by its name", false)));
-        assert_eq!(what("alter system set fsync = off"), Some(("the server's settings", false)));
+        assert_eq!(
+            what("grant select on t to app; alter policy p on t to app"),
+            None
+        );
+        assert_eq!(
+            what("alter database prod set search_path = x"),
+            Some(("a database by its name", false))
+        );
+        assert_eq!(
+            what("alter system set fsync = off"),
+            Some(("the server's settings", false))
+        );
         assert_eq!(what("create user mapping for app server s"), None);
     }
 

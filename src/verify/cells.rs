@@ -120,15 +120,15 @@ impl Ground<'_> {
                     row.cells.push(cell(verdict));
                     continue;
                 }
-                let answers = match known.iter().find(|(k, _)| k.same(&asked)) {
-                    Some((_, answers)) => answers.clone(),
-                    None => {
-                        let (b, a) = tokio::join!(
-                            self.decide(&judges.0, &mut parents.0, rights.0, subject, &asked),
-                            self.decide(&judges.1, &mut parents.1, rights.1, subject, &asked)
-                        );
-                        (b?, a?)
-                    }
+                let same = known.iter().find(|(k, _)| k.same(&asked));
+                let answers = if let Some((_, answers)) = same {
+                    answers.clone()
+                } else {
+                    let (b, a) = tokio::join!(
+                        self.decide(&judges.0, &mut parents.0, rights.0, subject, &asked),
+                        self.decide(&judges.1, &mut parents.1, rights.1, subject, &asked)
+                    );
+                    (b?, a?)
                 };
                 let mut verdict = judge(&judges, subject, clause, &asked, &answers).await?;
                 if asked.volatile {
@@ -363,8 +363,12 @@ async fn judge(
         return Ok(verdict);
     }
     let (b, a) = tokio::join!(
-        judges.0.each(subject, &asked.before, asked.reach.0.as_deref()),
-        judges.1.each(subject, &asked.after, asked.reach.1.as_deref())
+        judges
+            .0
+            .each(subject, &asked.before, asked.reach.0.as_deref()),
+        judges
+            .1
+            .each(subject, &asked.after, asked.reach.1.as_deref())
     );
     let difference = difference(&b?, &a?);
     Ok(if difference.is_none() {

@@ -68,7 +68,11 @@ pub struct Allowed {
 
 impl Changes {
     /// `was` are the definitions of the original, where both sides are copies of one database.
-    pub(super) async fn read(sessions: &Sessions, was: Option<Definitions>, twins: bool) -> Result<Self> {
+    pub(super) async fn read(
+        sessions: &Sessions,
+        was: Option<Definitions>,
+        twins: bool,
+    ) -> Result<Self> {
         let before = match was {
             Some(was) => was,
             None => access::read(&sessions.before).await?,
@@ -133,12 +137,16 @@ impl Changes {
             let of_no_matter = |t: &Name| change.class == Class::Policy && unguarded.contains(t);
             change.decidable
                 && !change.tables.is_empty()
-                && change.tables.iter().all(|t| decided.contains(t) || of_no_matter(t))
+                && change
+                    .tables
+                    .iter()
+                    .all(|t| decided.contains(t) || of_no_matter(t))
         };
         // Whoever wrote the migration has shown what its own functions open.
         let brought = |change: &AccessChange| {
             let name = &change.object.name.name;
-            change.class == Class::Companion && allowed.generated.iter().any(|sql| sql.contains(name))
+            change.class == Class::Companion
+                && allowed.generated.iter().any(|sql| sql.contains(name))
         };
         let judged = judge(&self.comparison.access, &allowed.access, allowed.today);
         let opened = |change: &AccessChange, reason: Option<String>| Opened {
@@ -149,7 +157,9 @@ impl Changes {
         let open = judged.open.iter().filter(|c| !covered(c) && !brought(c));
         found.opened.extend(open.map(|c| opened(c, None)));
         let excused = judged.allowed.iter();
-        found.opened.extend(excused.map(|(c, reason)| opened(c, Some(reason.to_string()))));
+        found
+            .opened
+            .extend(excused.map(|(c, reason)| opened(c, Some(reason.clone()))));
         found.gaps.extend(judged.unused);
     }
 
@@ -159,7 +169,10 @@ impl Changes {
             known: access::known(&self.before),
             before: access::fingerprints(&self.before, &self.comparison.reach),
             after: access::fingerprints(&self.after, &self.comparison.reach),
-            identities: identities.iter().map(|w| format!("{} ({})", w.name, w.role)).collect(),
+            identities: identities
+                .iter()
+                .map(|w| format!("{} ({})", w.name, w.role))
+                .collect(),
             data: access::data_fingerprint(before, touched).await?,
             server_version: self.before.server_version,
         })

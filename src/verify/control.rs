@@ -35,8 +35,10 @@ pub(super) async fn notices(
     let answer = after
         .decide(subject, &wrong, decision.reach.1.as_deref())
         .await?;
-    Ok(match (agree(clause, (&decision.answers.0, &answer)), answer) {
-        (_, Answer::NoTime) => None,
-        (agreed, _) => Some(agreed != Some(Verdict::Same)),
-    })
+    Ok(
+        match (agree(clause, (&decision.answers.0, &answer)), answer) {
+            (_, Answer::NoTime) => None,
+            (agreed, _) => Some(agreed != Some(Verdict::Same)),
+        },
+    )
 }

@@ -89,7 +89,7 @@ impl Judge<'_> {
         reach: Option<&str>,
     ) -> Result<Answer> {
         match self.tallies(subject, effective, reach, false).await {
-            Ok(decided) => Ok(Answer::Decided(decided)),
+            Ok(decided) => Ok(Answer::Decided(Box::new(decided))),
             Err(error) => match error.sqlstate.clone() {
                 Some(state) if state == "57014" => Ok(Answer::NoTime),
                 Some(state) if raised_by_expression(&state) => {
@@ -98,7 +98,7 @@ impl Judge<'_> {
                             if decided.there.raised.is_some() {
                                 decided.ends = Some(state);
                             }
-                            Ok(Answer::Decided(decided))
+                            Ok(Answer::Decided(Box::new(decided)))
                         }
                         Err(error) if error.is("57014") => Ok(Answer::NoTime),
                         Err(error)
@@ -216,7 +216,7 @@ pub(super) struct Outcome {
 /// What a side answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    Decided(Decided),
+    Decided(Box<Decided>),
     /// SQLSTATE: the expression cannot be evaluated by this role at all.
     Refused(String),
     NoTime,

@@ -20,7 +20,11 @@ pub(super) fn parents_first(subjects: &mut Vec<Subject>) {
         .flat_map(|s| [(s.before.name(), s.number), (s.after.name(), s.number)])
         .collect();
     let reads = |subject: &Subject| -> BTreeSet<usize> {
-        let policies = subject.before.policies.iter().chain(&subject.after.policies);
+        let policies = subject
+            .before
+            .policies
+            .iter()
+            .chain(&subject.after.policies);
         let texts = policies.flat_map(|p| [&p.using, &p.check]).flatten();
         texts
             .flat_map(|text| places::relations(text))
@@ -37,9 +41,9 @@ pub(super) fn parents_first(subjects: &mut Vec<Subject>) {
         .collect();
     let mut done: BTreeSet<usize> = BTreeSet::new();
     while !left.is_empty() {
-        let ready = left.iter().position(|(_, reads)| reads.is_subset(&done));
+        let next = left.iter().position(|(_, reads)| reads.is_subset(&done));
         // Where they read each other, one has to begin.
-        let (subject, _) = left.remove(ready.unwrap_or_default());
+        let (subject, _) = left.remove(next.unwrap_or_default());
         done.insert(subject.number);
         subjects.push(subject);
     }
@@ -61,7 +65,8 @@ impl Parents {
     pub(super) fn note(&mut self, subject: &Subject, after: bool, effective: &Effective) {
         if matches!(effective, Effective::Tested(_)) {
             let name = subject.on(after).name();
-            self.decided.insert(name, (subject.number, effective.clone()));
+            self.decided
+                .insert(name, (subject.number, effective.clone()));
         }
     }
 
@@ -115,7 +120,11 @@ async fn copy(
         format!("pg_temp.dbtune_seen_{number}"),
         Name::new("pg_temp", format!("dbtune_parent_{number}")),
     );
-    let doing = format!("find the rows of {} that {} sees", parent.name(), judge.persona.name);
+    let doing = format!(
+        "find the rows of {} that {} sees",
+        parent.name(),
+        judge.persona.name
+    );
     let as_identity = format!(
         "create temporary table dbtune_seen_{number} as select distinct h from
            (select dbtune_h as h, ({}) as d from (select * from dbtune_verify.{} where dbtune_o = 0) as {alias} offset 0) x where d;

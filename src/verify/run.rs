@@ -1,12 +1,12 @@
 //! The stages of a comparison, in their order.
 
+use super::access::Definitions;
 use super::cells::{Ground, Row};
+use super::changes::{Allowed, Changes, Evidence, Sessions};
 use super::control::notices;
 use super::effective::Clause;
 use super::evidence::weigh;
 use super::faithful::{Doubt, doubts};
-use super::access::Definitions;
-use super::changes::{Allowed, Changes, Evidence, Sessions};
 use super::found::{Cell, Findings, Looked, Verdict, Who};
 use super::identity::{self, Identity};
 use super::pairing::{By, Subject, pair};
@@ -68,6 +68,18 @@ pub async fn verify(
     options: &Options,
     note: Note<'_>,
 ) -> Result<(Findings, Evidence)> {
+    // It is large, and whoever waits for it holds it.
+    Box::pin(stages(before, after, was, asked, options, note)).await
+}
+
+async fn stages(
+    before: &Target,
+    after: &Target,
+    was: Option<Definitions>,
+    asked: &[Persona],
+    options: &Options,
+    note: Note<'_>,
+) -> Result<(Findings, Evidence)> {
     let begun = Instant::now();
     let deadline = begun + options.time;
     note(0, 0, "what changed");
@@ -75,7 +87,7 @@ pub async fn verify(
     let mut found = Findings::default();
     let change = Changes::read(&sessions, was, options.twins).await?;
     change.tell(&mut found);
-    let sides = Both::read(sessions, &change).await?;
+    let sides = Box::pin(Both::read(sessions, &change)).await?;
     let by = if options.twins { By::Number } else { By::Name };
     let mut subjects = pair(
         &sides.before.side,
@@ -99,7 +111,11 @@ pub async fn verify(
     let identities = identity::find(session, catalogs, asked, options.most).await?;
     found.gaps.extend(identities.gaps);
     found.identities = identities.identities.iter().map(who).collect();
-    let people: Vec<Persona> = identities.identities.into_iter().map(|i| i.persona).collect();
+    let people: Vec<Persona> = identities
+        .identities
+        .into_iter()
+        .map(|i| i.persona)
+        .collect();
     let doubtful = make_tuples(&sides, subjects, &people, &mut found, note).await?;
     let ground = Ground {
         before,
@@ -184,8 +200,16 @@ impl Both {
 
     /// Tables that were read and that neither side guards.
     fn unguarded(&self, subjects: &[Subject]) -> BTreeSet<Name> {
-        let guarded: BTreeSet<u32> = subjects.iter().flat_map(|s| [s.before.oid, s.after.oid]).collect();
-        let tables = self.before.side.tables.values().chain(self.after.side.tables.values());
+        let guarded: BTreeSet<u32> = subjects
+            .iter()
+            .flat_map(|s| [s.before.oid, s.after.oid])
+            .collect();
+        let tables = self
+            .before
+            .side
+            .tables
+            .values()
+            .chain(self.after.side.tables.values());
         tables
             .filter(|t| !t.rls && !guarded.contains(&t.oid))
             .map(Guarded::name)

@@ -47,9 +47,10 @@ pub fn report(found: &Findings) -> Report {
         )));
     }
     if found.statements > 0 {
-        report
-            .blocks
-            .push(Block::Text(format!("{} statements run on the server agree.", found.statements)));
+        report.blocks.push(Block::Text(format!(
+            "{} statements run on the server agree.",
+            found.statements
+        )));
     }
     report.gaps.clone_from(&found.gaps);
     report.checks = found.cells.iter().map(check).collect();
@@ -73,17 +74,19 @@ fn summary(found: &Findings, outcome: Outcome) -> String {
             format!("Access changed in {open} places that no policy decides on{untouched}")
         }
         Outcome::Fail => {
-            let mut text = format!("{differ} of {} comparisons differ", found.cells.len());
-            if !found.examples.is_empty() {
-                text.push_str(&format!(
-                    ", and small worlds show a difference on {} tables",
-                    distinct(found.examples.iter().map(|(t, _)| t))
-                ));
-            }
-            if open > 0 {
-                text.push_str(&format!(", and access changed in {open} places besides"));
-            }
-            text + &untouched
+            let worlds = if found.examples.is_empty() {
+                String::new()
+            } else {
+                let tables = distinct(found.examples.iter().map(|(t, _)| t));
+                format!(", and small worlds show a difference on {tables} tables")
+            };
+            let besides = if open > 0 {
+                format!(", and access changed in {open} places besides")
+            } else {
+                String::new()
+            };
+            let all = found.cells.len();
+            format!("{differ} of {all} comparisons differ{worlds}{besides}{untouched}")
         }
         Outcome::Inconclusive if !found.missed.is_empty() => format!(
             "Cannot tell: {} of {} checks of this comparison itself failed",

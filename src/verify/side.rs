@@ -190,7 +190,13 @@ pub(super) async fn read(
     }
     let pairs: Vec<String> = names
         .iter()
-        .map(|n| format!("({}, {})", quote::literal(&n.schema), quote::literal(&n.name)))
+        .map(|n| {
+            format!(
+                "({}, {})",
+                quote::literal(&n.schema),
+                quote::literal(&n.name)
+            )
+        })
         .collect();
     let only = format!("(n.nspname, c.relname) in ({})", pairs.join(", "));
     read_those(session, &only, limits).await

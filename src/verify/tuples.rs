@@ -239,7 +239,12 @@ fn grouping(table: &Guarded, columns: &[(&Column, bool)], place: &str, keyed: bo
         .map(|(_, name)| format!("{name}::text"))
         .collect();
     let hash = hash_of(&shared);
-    let list = |items: &[String]| items.iter().map(|i| format!("{i}, ")).collect::<String>();
+    let list = |items: &[String]| {
+        items
+            .iter()
+            .flat_map(|i| [i.as_str(), ", "])
+            .collect::<String>()
+    };
     let (from, own) = (table.quoted(), list(&names));
     let extra = format!("{hash} as dbtune_h, 0 as dbtune_o, true as dbtune_ok");
     let digest = format!("sum({})", digest_of_key(table));
@@ -380,7 +385,7 @@ async fn add(clone: &Session, subject: &Subject, after: bool, rows: &[Vec<Value>
         .iter()
         .filter_map(|(_, p)| Some(quote::ident(&p.on(after)?.name)))
         .collect();
-    let list: String = names.iter().map(|n| format!("{n}, ")).collect();
+    let list: String = names.iter().flat_map(|n| [n.as_str(), ", "]).collect();
     for (chunk, part) in rows.chunks(250).enumerate() {
         let values: Vec<String> = part
             .iter()
@@ -438,7 +443,10 @@ async fn add(clone: &Session, subject: &Subject, after: bool, rows: &[Vec<Value>
 /// Takes away the made-up rows that point to nothing: a foreign key that holds at every moment keeps them from ever being there.
 async fn orphans(clone: &Session, subject: &Subject, after: bool) -> Result<()> {
     let table = subject.on(after);
-    let (place, doing) = (place(subject), format!("make up rows of {}", subject.name()));
+    let (place, doing) = (
+        place(subject),
+        format!("make up rows of {}", subject.name()),
+    );
     let name = |number: &i16| -> Option<String> {
         let mut pairs = subject.columns.iter();
         pairs.find(|p| p.on(after).is_some_and(|c| c.number == *number))?;
@@ -447,7 +455,10 @@ async fn orphans(clone: &Session, subject: &Subject, after: bool) -> Result<()> 
     for reference in &table.references {
         let columns: Option<Vec<String>> = reference.columns.iter().map(name).collect();
         let Some(columns) = columns else { continue };
-        let there: Vec<String> = columns.iter().map(|c| format!("t.{c} is not null")).collect();
+        let there: Vec<String> = columns
+            .iter()
+            .map(|c| format!("t.{c} is not null"))
+            .collect();
         let equal: Vec<String> = columns
             .iter()
             .zip(&reference.keys)

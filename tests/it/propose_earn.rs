@@ -100,8 +100,10 @@ impl Advice {
     fn left(&self, policy: &str) -> String {
         let left = self.report["data"]["left_alone"].as_array().unwrap();
         let one = left.iter().find(|l| l["policy"] == policy);
-        one.map(|l| l["why"].as_str().unwrap().to_owned())
-            .unwrap_or_else(|| panic!("{policy} is not left alone: {:#}", self.report["data"]))
+        let Some(one) = one else {
+            panic!("{policy} is not left alone: {:#}", self.report["data"])
+        };
+        one["why"].as_str().unwrap().to_owned()
     }
 }
 

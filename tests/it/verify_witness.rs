@@ -7,7 +7,7 @@ use dbtune::model::{Outcome, Persona};
 use dbtune::verify::{Findings, Options, verify};
 use std::time::Duration;
 
-const SETUP: &str = r#"
+const SETUP: &str = r"
 do $$ begin create role watch_app nologin; exception when duplicate_object then null; end $$;
 do $$ begin create role watch_owner login createdb; exception when duplicate_object then null; end $$;
 grant watch_app to watch_owner;
@@ -93,7 +93,7 @@ do $$ declare t text; begin
     execute format('alter table %I enable row level security', t);
   end loop;
 end $$;
-"#;
+";
 
 /// Every policy calls it, so that every one is looked at.
 const SAME: &str = "create or replace function uid() returns int language sql stable as
@@ -155,10 +155,17 @@ async fn the_server_does_what_expressions_say() {
     let (_db, target) = database("agree").await;
     let found = check(&target, SAME).await;
     assert_eq!(disagreements(&found), Vec::<&String>::new());
-    assert!(found.cells.iter().all(|c| !c.differs()), "{:?}", found.cells);
+    assert!(
+        found.cells.iter().all(|c| !c.differs()),
+        "{:?}",
+        found.cells
+    );
     assert!(found.statements >= 800, "{}", found.statements);
     let report = format!("{:?}", dbtune::verify::report(&found));
-    assert!(report.contains(&format!("{} statements run on the server agree", found.statements)));
+    assert!(report.contains(&format!(
+        "{} statements run on the server agree",
+        found.statements
+    )));
 }
 
 #[tokio::test]
@@ -184,8 +191,14 @@ async fn what_expressions_cannot_tell_is_noticed() {
             m.starts_with("as three on public.large before the change, ") && m.contains(what)
         })
     };
-    assert!(says("DELETE of a row: the expressions say that 1 rows are touched"), "{all:?}");
-    assert!(says("INSERT of a made-up row: the expressions say that it passes"), "{all:?}");
+    assert!(
+        says("DELETE of a row: the expressions say that 1 rows are touched"),
+        "{all:?}"
+    );
+    assert!(
+        says("INSERT of a made-up row: the expressions say that it passes"),
+        "{all:?}"
+    );
     assert!(all.iter().all(|m| m.contains("public.large")), "{all:?}");
     assert_eq!(found.outcome(), Outcome::Inconclusive);
 }

@@ -2,7 +2,7 @@
 
 use super::matrix::on_clone;
 use crate::cli::Context;
-use crate::db::{read_catalog, Limits, Session};
+use crate::db::{Limits, Session, read_catalog};
 use crate::model::{Block, Grid, Outcome, Report, WorkloadFile};
 use crate::verify::matrix::everybody;
 use crate::verify::pgtap::{Exported, export};

@@ -81,7 +81,8 @@ impl Tally {
                 ));
             }
             Verdict::NotRun => {
-                self.not_run.insert(format!("{what}: the server {}", outcome.words()));
+                self.not_run
+                    .insert(format!("{what}: the server {}", outcome.words()));
             }
         }
     }
@@ -106,12 +107,16 @@ pub(super) async fn run(
         return Ok(tally);
     }
     let texts: Vec<&str> = statements.iter().map(|s| s.sql.as_str()).collect();
-    let outcomes = attempt(session, doing, &texts, most).await?.unwrap_or_default();
+    let outcomes = attempt(session, doing, &texts, most)
+        .await?
+        .unwrap_or_default();
     for (at, statement) in statements.iter().enumerate() {
         match outcomes.get(at) {
             Some(outcome) => tally.note(statement.what, &statement.expect, outcome),
             None => {
-                tally.not_run.insert(format!("{}: it was not reached", statement.what));
+                tally
+                    .not_run
+                    .insert(format!("{}: it was not reached", statement.what));
             }
         }
     }
@@ -156,7 +161,10 @@ pub(super) async fn softly(
 /// Not the connection or the server, but what was asked, or how long it took.
 pub(super) fn of_the_query(error: &Error) -> bool {
     error.sqlstate.as_deref().is_some_and(|state| {
-        state == "57014" || !["08", "53", "57", "58"].iter().any(|class| state.starts_with(class))
+        state == "57014"
+            || !["08", "53", "57", "58"]
+                .iter()
+                .any(|class| state.starts_with(class))
     })
 }
 
@@ -168,9 +176,15 @@ mod tests {
     fn the_sentence_holds_no_row() {
         let mut tally = Tally::default();
         let asked = BTreeSet::from(["1(0,1)".to_owned(), "1(0,2)".to_owned()]);
-        let expect = Expect::These { seen: BTreeSet::new(), asked };
+        let expect = Expect::These {
+            seen: BTreeSet::new(),
+            asked,
+        };
         tally.note("SELECT", &expect, &Outcome::Text("1(0,2)".to_owned()));
         let sentence = tally.disagreed.first().unwrap();
-        assert!(sentence.contains("1 more and 0 fewer") && !sentence.contains("(0,2)"), "{sentence}");
+        assert!(
+            sentence.contains("1 more and 0 fewer") && !sentence.contains("(0,2)"),
+            "{sentence}"
+        );
     }
 }

@@ -36,19 +36,34 @@ impl<'a> Task<'a> {
     /// The expressions of one side.
     pub(super) fn asked(&self, after: bool) -> Asked<'a> {
         let side = |d: &'a Decision| -> &'a Effective {
-            if after { &d.effective.1 } else { &d.effective.0 }
+            if after {
+                &d.effective.1
+            } else {
+                &d.effective.0
+            }
         };
-        self.decided.iter().map(|(clause, d)| (*clause, side(d))).collect()
+        self.decided
+            .iter()
+            .map(|(clause, d)| (*clause, side(d)))
+            .collect()
     }
 
     pub(super) fn reach(&self, clause: Clause, after: bool) -> Option<&'a str> {
         let decision = self.decided.get(&clause)?;
-        if after { decision.reach.1.as_deref() } else { decision.reach.0.as_deref() }
+        if after {
+            decision.reach.1.as_deref()
+        } else {
+            decision.reach.0.as_deref()
+        }
     }
 
     fn counts(&self, clause: Clause, after: bool) -> Option<&'a Counts> {
         let decision = self.decided.get(&clause)?;
-        let answer = if after { &decision.answers.1 } else { &decision.answers.0 };
+        let answer = if after {
+            &decision.answers.1
+        } else {
+            &decision.answers.0
+        };
         match answer {
             Answer::Decided(decided) => Some(&decided.there),
             Answer::Refused(_) | Answer::NoTime => None,
@@ -56,7 +71,8 @@ impl<'a> Task<'a> {
     }
 
     pub(super) fn sees_some(&self, after: bool) -> bool {
-        self.counts(Clause::Select, after).is_some_and(|c| c.admitted > 0)
+        self.counts(Clause::Select, after)
+            .is_some_and(|c| c.admitted > 0)
     }
 
     /// Rows of the table.
@@ -90,7 +106,9 @@ pub(super) fn tasks<'a>(people: &[Persona], rows: &'a [Row], subject: &Subject) 
     };
     let mut chosen: Vec<usize> = Vec::new();
     let mut choose = |fits: &dyn Fn(&Task<'_>) -> bool| {
-        let free = all.iter().filter(|t| !chosen.contains(&t.person) && fits(t));
+        let free = all
+            .iter()
+            .filter(|t| !chosen.contains(&t.person) && fits(t));
         // The one of whom most is asked.
         let best = free.max_by_key(|t| (t.decided.len(), std::cmp::Reverse(t.person)));
         chosen.extend(best.map(|t| t.person));
@@ -115,15 +133,15 @@ pub(super) fn made_up(subject: &Subject, after: bool, facts: &Facts, catalog: &C
 }
 
 /// Rows that the identity saw must be of tuples that SELECT admits.
-pub(super) fn sightings(
-    scene: &Scene<'_>,
-    seen: Option<&BTreeSet<(String, String)>>,
-) -> Tally {
+pub(super) fn sightings(scene: &Scene<'_>, seen: Option<&BTreeSet<(String, String)>>) -> Tally {
     let mut tally = Tally::default();
     let Some(seen) = seen else {
         return tally;
     };
-    let labels: BTreeSet<String> = seen.iter().map(|(part, place)| format!("{part}{place}")).collect();
+    let labels: BTreeSet<String> = seen
+        .iter()
+        .map(|(part, place)| format!("{part}{place}"))
+        .collect();
     let here = scene.spots.iter().filter(|s| labels.contains(&s.label()));
     let (mut asked, mut admitted) = (BTreeSet::new(), BTreeSet::new());
     for spot in here {
@@ -138,7 +156,10 @@ pub(super) fn sightings(
     }
     if !asked.is_empty() {
         let given = asked.iter().cloned().collect::<Vec<_>>().join(";");
-        let expect = Expect::These { seen: admitted, asked };
+        let expect = Expect::These {
+            seen: admitted,
+            asked,
+        };
         tally.note("SELECT of any rows", &expect, &Outcome::Text(given));
     }
     tally

@@ -117,7 +117,10 @@ impl Expect {
                     let given: BTreeSet<&str> =
                         text.split(';').filter(|one| asked.contains(*one)).collect();
                     let more = given.iter().filter(|one| !seen.contains(**one)).count();
-                    let fewer = seen.iter().filter(|one| !given.contains(one.as_str())).count();
+                    let fewer = seen
+                        .iter()
+                        .filter(|one| !given.contains(one.as_str()))
+                        .count();
                     format!(
                         "{} of {} rows are given ({more} more and {fewer} fewer came)",
                         seen.len(),

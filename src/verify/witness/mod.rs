@@ -56,7 +56,11 @@ pub(super) async fn watch(
     let mut after = Watch::open(ground, ground.after, people, true).await?;
     let total = ground.subjects.len() as u64;
     for (at, subject) in ground.subjects.iter().enumerate() {
-        note(at as u64, total, &format!("statements on {}", subject.name()));
+        note(
+            at as u64,
+            total,
+            &format!("statements on {}", subject.name()),
+        );
         if ground.doubtful.contains(&subject.number) {
             continue;
         }
@@ -66,7 +70,9 @@ pub(super) async fn watch(
         }
         if ground.left().is_none() {
             let name = subject.name();
-            watched.missed.push(format!("there was no time for statements on {name}"));
+            watched
+                .missed
+                .push(format!("there was no time for statements on {name}"));
             continue;
         }
         let (b, a) = tokio::join!(before.table(subject, &tasks), after.table(subject, &tasks));
@@ -80,13 +86,16 @@ pub(super) async fn watch(
                 } else {
                     why.join("; ")
                 };
-                watched
-                    .missed
-                    .push(format!("no statement on {name} {side} the change showed anything: {why}"));
+                watched.missed.push(format!(
+                    "no statement on {name} {side} the change showed anything: {why}"
+                ));
             }
             watched.missed.extend(tally.disagreed);
             watched.gaps.extend(tally.only_reads.map(|why| Gap {
-                what: format!("statements that write to {} {side} the change", subject.name()),
+                what: format!(
+                    "statements that write to {} {side} the change",
+                    subject.name()
+                ),
                 why: why.to_owned(),
                 remedy: None,
             }));
@@ -160,8 +169,16 @@ impl<'a> Watch<'a> {
                 one.disagreed.retain(|d| again.disagreed.contains(d));
             }
             let name = self.name(actor.task);
-            let place = format!("as {name} on {} {} the change, ", subject.name(), self.side());
-            one.disagreed = one.disagreed.iter().map(|d| format!("{place}{d}")).collect();
+            let place = format!(
+                "as {name} on {} {} the change, ",
+                subject.name(),
+                self.side()
+            );
+            one.disagreed = one
+                .disagreed
+                .iter()
+                .map(|d| format!("{place}{d}"))
+                .collect();
             tally.add(one);
         }
         Ok(tally)
@@ -172,12 +189,19 @@ impl<'a> Watch<'a> {
     }
 
     fn name(&self, task: &Task<'_>) -> String {
-        self.people.get(task.person).map(|p| p.name.clone()).unwrap_or_default()
+        self.people
+            .get(task.person)
+            .map(|p| p.name.clone())
+            .unwrap_or_default()
     }
 
     fn limits(&self) -> Limits {
         Limits {
-            statement: self.ground.left().unwrap_or_default().clamp(Duration::from_millis(50), MOST),
+            statement: self
+                .ground
+                .left()
+                .unwrap_or_default()
+                .clamp(Duration::from_millis(50), MOST),
             lock: Duration::from_secs(1),
         }
     }
@@ -278,7 +302,12 @@ impl Play<'_> {
         let asked = &self.actor.asked;
         let inserts = self.picks(Clause::Insert).await?;
         let targets = self.picks(Clause::UpdateCheck).await?;
-        let hashes = self.spots.iter().map(|s| &s.hash).chain(&inserts).chain(&targets);
+        let hashes = self
+            .spots
+            .iter()
+            .map(|s| &s.hash)
+            .chain(&inserts)
+            .chain(&targets);
         let hashes: BTreeSet<String> = hashes.cloned().collect();
         let says = predict::says(session, subject, after, asked, &hashes).await?;
         let mut scene = Scene {

@@ -22,7 +22,11 @@ pub(super) fn statements(scene: &Scene<'_>) -> Vec<Statement> {
         };
         all.extend(insert(scene, &source, "INSERT of a made-up row"));
         // The other ways to insert once for each decision.
-        if let Some(say) = scene.says.of(pick, Insert).filter(|say| !decided.contains(say)) {
+        if let Some(say) = scene
+            .says
+            .of(pick, Insert)
+            .filter(|say| !decided.contains(say))
+        {
             decided.push(say);
             all.extend(variants(scene, &source));
         }
@@ -50,7 +54,11 @@ impl Source {
         if self.columns.is_empty() {
             return format!("insert into {table} default values");
         }
-        format!("insert into {table} as t ({}) {}", self.columns.join(", "), self.select)
+        format!(
+            "insert into {table} as t ({}) {}",
+            self.columns.join(", "),
+            self.select
+        )
     }
 }
 
@@ -76,7 +84,11 @@ fn made_up(scene: &Scene<'_>, pick: &str) -> Option<Source> {
         columns.push(name);
     }
     let from = match row {
-        Some(spot) => format!(", {} r where r.dbtune_i = {} and", scene.staged(), spot.number),
+        Some(spot) => format!(
+            ", {} r where r.dbtune_i = {} and",
+            scene.staged(),
+            spot.number
+        ),
         None => " where".to_owned(),
     };
     Some(Source {
@@ -96,7 +108,10 @@ fn copy(scene: &Scene<'_>, spot: &Spot) -> Option<Source> {
     let columns = &scene.subject.on(scene.after).columns;
     let insertable = |name: &str| scene.facts.insert.contains(name);
     let whole = if scene.computed() {
-        columns.iter().filter(|c| !c.generated).all(|c| insertable(&c.name))
+        columns
+            .iter()
+            .filter(|c| !c.generated)
+            .all(|c| insertable(&c.name))
     } else {
         scene.read().all(|c| insertable(&c.name))
     };
@@ -121,7 +136,8 @@ fn copy(scene: &Scene<'_>, spot: &Spot) -> Option<Source> {
 fn copied<'a>(scene: &Scene<'a>) -> Vec<&'a Spot> {
     let of = |say: Say| {
         let all = scene.spots.iter();
-        all.filter(move |s| scene.says.is(&s.hash, Insert, &say)).take(FEW / 2)
+        all.filter(move |s| scene.says.is(&s.hash, Insert, &say))
+            .take(FEW / 2)
     };
     of(Say::Yes).chain(of(Say::No)).collect()
 }
@@ -151,7 +167,11 @@ fn variants(scene: &Scene<'_>, source: &Source) -> Vec<Statement> {
     add(skip, format!("{insert} on conflict do nothing"), &alone);
     if let Some(target) = target(scene) {
         let skip = "INSERT ON CONFLICT (key) DO NOTHING";
-        add(skip, format!("{insert} on conflict ({target}) do nothing"), &seen);
+        add(
+            skip,
+            format!("{insert} on conflict ({target}) do nothing"),
+            &seen,
+        );
     }
     if let Some(column) = facts.select.first() {
         let returning = format!("{insert} returning t.{}", quote::ident(column));
@@ -175,7 +195,12 @@ fn variants(scene: &Scene<'_>, source: &Source) -> Vec<Statement> {
 fn target(scene: &Scene<'_>) -> Option<String> {
     let key = &scene.facts.key;
     let readable = !key.is_empty() && key.iter().all(|c| scene.facts.select.contains(c));
-    readable.then(|| key.iter().map(|c| quote::ident(c)).collect::<Vec<_>>().join(", "))
+    readable.then(|| {
+        key.iter()
+            .map(|c| quote::ident(c))
+            .collect::<Vec<_>>()
+            .join(", ")
+    })
 }
 
 /// A copied row meets itself. Nothing is hidden from it: every clause refuses.
@@ -217,7 +242,10 @@ fn updates(scene: &Scene<'_>) -> Vec<Statement> {
                 "update {} t set ({}) = (select {} from {} m where m.dbtune_h = {}) where {}",
                 scene.table(),
                 read.join(", "),
-                read.iter().map(|c| format!("m.{c}")).collect::<Vec<_>>().join(", "),
+                read.iter()
+                    .map(|c| format!("m.{c}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 tuples::place(scene.subject),
                 quote::literal(pick),
                 scene.at(spot)
@@ -228,7 +256,11 @@ fn updates(scene: &Scene<'_>) -> Vec<Statement> {
     // Of those that the check admits and of those that it refuses.
     let of = |say: Say| {
         let all = scene.targets.iter();
-        all.filter(move |p| scene.says.is(p, UpdateCheck, &say)).take(FEW / 2)
+        all.filter(move |p| scene.says.is(p, UpdateCheck, &say))
+            .take(FEW / 2)
     };
-    of(Say::Yes).chain(of(Say::No)).filter_map(statement).collect()
+    of(Say::Yes)
+        .chain(of(Say::No))
+        .filter_map(statement)
+        .collect()
 }

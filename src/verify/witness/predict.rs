@@ -240,7 +240,9 @@ mod tests {
     use Clause::{Delete, Insert, Select};
 
     fn says(all: &[(Clause, Say)]) -> Says {
-        let all = all.iter().map(|(c, say)| (("h".to_owned(), *c), say.clone()));
+        let all = all
+            .iter()
+            .map(|(c, say)| (("h".to_owned(), *c), say.clone()));
         Says(all.collect())
     }
 
@@ -248,7 +250,11 @@ mod tests {
     fn clauses_add_up() {
         let raises = || Say::Raises("22P02".to_owned());
         let expect = |says: &Says| says.hides("h", &[Delete, Select]);
-        assert_eq!(expect(&says(&[(Delete, Say::Yes)])), None, "one is not known");
+        assert_eq!(
+            expect(&says(&[(Delete, Say::Yes)])),
+            None,
+            "one is not known"
+        );
         let yes_no = says(&[(Delete, Say::Yes), (Select, Say::No)]);
         assert_eq!(expect(&yes_no), Some(Expect::Rows(0)));
         let one = says(&[(Delete, Say::Yes), (Select, raises())]);

@@ -68,7 +68,11 @@ fn list(scene: &Scene<'_>, spots: &[&Spot], lock: bool) -> Option<Statement> {
         Expect::Rows(count) => Some(count == 1),
         _ => None,
     };
-    let asked: Vec<&Spot> = spots.iter().copied().filter(|s| known(s).is_some()).collect();
+    let asked: Vec<&Spot> = spots
+        .iter()
+        .copied()
+        .filter(|s| known(s).is_some())
+        .collect();
     if asked.is_empty() {
         return None;
     }
@@ -76,7 +80,11 @@ fn list(scene: &Scene<'_>, spots: &[&Spot], lock: bool) -> Option<Statement> {
         all.map(|spot| scene.label(spot)).collect()
     };
     Some(Statement {
-        what: if lock { "SELECT FOR UPDATE" } else { "SELECT of chosen rows" },
+        what: if lock {
+            "SELECT FOR UPDATE"
+        } else {
+            "SELECT of chosen rows"
+        },
         sql: scene.list(&asked, lock),
         expect: Expect::These {
             seen: labels(&mut asked.iter().filter(|s| known(s) == Some(true))),
@@ -144,7 +152,11 @@ fn merge_delete(scene: &Scene<'_>, spot: &Spot) -> Option<Statement> {
 fn whole(scene: &Scene<'_>) -> Vec<Statement> {
     let table = scene.table();
     let mut all = Vec::new();
-    if let Some(count) = scene.whole.select.filter(|_| !scene.facts.select.is_empty()) {
+    if let Some(count) = scene
+        .whole
+        .select
+        .filter(|_| !scene.facts.select.is_empty())
+    {
         all.push(Statement {
             what: "SELECT count(*)",
             sql: format!("select count(*) from {table}"),
@@ -162,7 +174,10 @@ fn whole(scene: &Scene<'_>) -> Vec<Statement> {
         let value = if column.not_null { "default" } else { "null" };
         all.push(Statement {
             what: "UPDATE without WHERE",
-            sql: format!("update {table} set {} = {value}", quote::ident(&column.name)),
+            sql: format!(
+                "update {table} set {} = {value}",
+                quote::ident(&column.name)
+            ),
             expect: match (kept, refused) {
                 (kept, 0) => Expect::Rows(kept),
                 (0, _) => Expect::Refused,
