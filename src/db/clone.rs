@@ -342,7 +342,7 @@ async fn others(maintenance: &Session, source: &str) -> Result<Vec<String>> {
         .collect()
 }
 
-/// `ALTER DATABASE … SET` is not part of the copy.
+/// `ALTER DATABASE … SET` is not part of the copy. What only a superuser may set is left out.
 async fn copy_settings(maintenance: &Session, source: &str, name: &str) -> Result<()> {
     let doing = format!("copy the settings of database {source}");
     let sql = "select unnest(s.setconfig) from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
@@ -369,7 +369,11 @@ async fn copy_settings(maintenance: &Session, source: &str, name: &str) -> Resul
             ident(name),
             key.join(".")
         );
-        maintenance.execute(&doing, &sql).await?;
+        match maintenance.execute(&doing, &sql).await {
+            // What an extension or an API reads, and a superuser has set: every clone lacks it, so they stay alike.
+            Err(error) if error.is("42501") => {}
+            done => done?,
+        }
     }
     Ok(())
 }

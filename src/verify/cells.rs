@@ -328,7 +328,7 @@ pub(super) fn agree(clause: Clause, answers: (&Answer, &Answer)) -> Option<Verdi
             return Some(Verdict::NotShown("there was no time".to_owned()));
         }
         (Answer::Refused(b), Answer::Refused(a)) if b == a => {
-            return Some(Verdict::NotShown(format!("both sides are refused: {b}")));
+            return Some(Verdict::SameError(b.clone()));
         }
         (Answer::Refused(_), _) | (_, Answer::Refused(_)) => {
             return Some(Verdict::Differs(Difference {
@@ -342,7 +342,7 @@ pub(super) fn agree(clause: Clause, answers: (&Answer, &Answer)) -> Option<Verdi
         return None;
     }
     Some(match (&b.ends, b.refused == a.refused) {
-        (Some(state), _) => Verdict::NotShown(format!("both sides end with {state}")),
+        (Some(state), _) => Verdict::SameError(state.clone()),
         (None, false) if clause.of_new_rows() => Verdict::NotShown(
             "they differ in rows that a constraint refuses on both sides, and in nothing else"
                 .to_owned(),

@@ -7,6 +7,8 @@ use super::found::{Cell, Verdict};
 use super::pairing::Subject;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// An error on both sides shows nothing by itself: it stays one where others are admitted by the same clause.
+///
 /// Takes back the "same" of every clause of which no identity was ever admitted on either side.
 ///
 /// Where no permissive policy applies to anybody on either side there is nothing to show.
@@ -34,6 +36,11 @@ pub(super) fn weigh(rows: &mut [Row], subjects: &[Subject]) {
                 continue;
             };
             let key = (*number, cell.clause);
+            if let Verdict::SameError(state) = &cell.verdict
+                && !shown.contains(&key)
+            {
+                cell.verdict = Verdict::NotShown(format!("both sides end with {state}"));
+            }
             if cell.verdict == Verdict::Same && asked.contains(&key) && !shown.contains(&key) {
                 cell.verdict = nobody(cell);
             }

@@ -27,6 +27,8 @@ pub enum Verdict {
         before: usize,
         after: usize,
     },
+    /// Nothing but this SQLSTATE on both sides, from the same rows; other identities show that the clause admits rows.
+    SameError(String),
     /// Neither the same nor different, and why.
     NotShown(String),
 }

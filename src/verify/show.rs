@@ -111,7 +111,7 @@ fn check(cell: &Cell) -> Check {
         name: format!("{} {} {}", cell.identity, cell.table, cell.clause.words()),
         result: match &cell.verdict {
             Verdict::Same => CheckResult::Passed,
-            Verdict::NotShown(why) => CheckResult::Skipped(why.clone()),
+            Verdict::NotShown(_) | Verdict::SameError(_) => CheckResult::Skipped(words(cell)),
             Verdict::Differs(_) | Verdict::Privilege { .. } => {
                 CheckResult::Failed(vec![words(cell)])
             }
@@ -124,6 +124,7 @@ fn words(cell: &Cell) -> String {
     match &cell.verdict {
         Verdict::Same => "the same".to_owned(),
         Verdict::NotShown(why) => why.clone(),
+        Verdict::SameError(state) => format!("both sides end with {state}"),
         Verdict::Privilege { before, after } => {
             format!("the privilege itself: {before} columns before, {after} after")
         }

@@ -192,7 +192,7 @@ async fn a_view_that_opens_rows_has_to_be_allowed_by_name() {
     ground.expect(
         &["verify"],
         0,
-        &["allowed: view public.open_items added (a list for all)"],
+        &["view public.open_items added a list for all"],
     );
     // Allowed no longer: what was noted is taken back.
     let expired = settings.to_owned() + "  expires: 2020-01-01\n";

@@ -115,7 +115,7 @@ async fn counts_and_digests_are_the_servers_own() {
         ("ann", "matrix_app", "777001"),
         ("bob", "matrix_app", "777002"),
         ("visitor", "matrix_anon", ""),
-        ("matrix_app without claims", "matrix_app", ""),
+        ("matrix_app_no_claims", "matrix_app", ""),
     ];
     let mut compared = 0;
     for (identity, role, user) in who {

@@ -3,7 +3,7 @@
 mod platform;
 mod story;
 
-use super::{Context, Failure, audit, migrating, outputs, propose, snapshot};
+use super::{Context, Failure, audit, migrating, outputs, propose, proving, snapshot};
 use crate::bench::{Effort, Gate, Judged, judge, measure_pair};
 use crate::cli::paired::on_pair;
 use crate::db::throwaway::{self, Throwaway};
@@ -229,7 +229,7 @@ async fn compare(
     workload: &Workload,
     story: &mut Story<'_>,
 ) -> anyhow::Result<(Judged, Findings)> {
-    on_pair(context, owner, folder, async |before, after, _| {
+    on_pair(context, owner, folder, async |before, after, applied| {
         let mut task = context.progress.start("bench", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
         let measured = measure_pair(before, after, workload, effort, &mut note).await?;
@@ -238,7 +238,11 @@ async fn compare(
         story.measured(&judged);
         let mut task = context.progress.start("verify", 0);
         let mut note = |at, total, text: &str| task.advance(at, total, text);
-        let options = verify::Options::default();
+        let written = Folder::read(folder).map_err(|p| migrating::refused(&p))?;
+        let options = verify::Options {
+            allowed: proving::allowed(context, (&written, applied))?,
+            ..verify::Options::default()
+        };
         let asked = &workload.personas;
         let (seen, _) = verify::verify(before, after, None, asked, &options, &mut note).await?;
         drop(task);

@@ -91,9 +91,9 @@ pub fn compare(before: &Matrix, now: &Matrix) -> Compared {
         .filter(|p| p.outside)
         .map(|p| p.name.as_str())
         .collect();
-    let people = identities(before, now, &outside, &mut compared);
     let tables = tables(before, now, &outside, &mut compared);
     let same_data = compared.other_data.is_empty();
+    let people = identities((before, now), &outside, same_data, &mut compared);
     let cells = |matrix: &'_ Matrix| -> BTreeMap<(String, Name, Clause), Access> {
         let all = matrix.cells.iter();
         let kept =
@@ -171,11 +171,11 @@ fn rank(change: &Change) -> Rank<'_> {
     )
 }
 
-/// Those that are on both sides, by name.
+/// Those that are on both sides, by name. Other data give rise to other identities, which is no difference by itself.
 fn identities<'a>(
-    before: &'a Matrix,
-    now: &'a Matrix,
+    (before, now): (&'a Matrix, &'a Matrix),
     outside: &BTreeSet<&str>,
+    same_data: bool,
     compared: &mut Compared,
 ) -> BTreeSet<&'a str> {
     let roles = |m: &'a Matrix| -> BTreeMap<&'a str, &'a str> {
@@ -192,6 +192,7 @@ fn identities<'a>(
                 continue;
             }
             (Some(b), Some(a)) => format!("is role {a} and was role {b}"),
+            (None, _) | (_, None) if !same_data => continue,
             (None, _) => "is a new identity".to_owned(),
             (_, None) => "is an identity no more".to_owned(),
         };

@@ -1,10 +1,10 @@
 //! As whom statements are run, and what is asked of them.
 
-use super::super::cells::{Decision, Row};
-use super::super::decide::{Answer, Tally as Counts};
-use super::super::effective::{Clause, Effective};
-use super::super::pairing::Subject;
-use super::super::reach::default_of;
+use crate::verify::cells::{Decision, Row};
+use crate::verify::decide::{Answer, Tally as Counts};
+use crate::verify::effective::{Clause, Effective};
+use crate::verify::pairing::Subject;
+use crate::verify::reach::default_of;
 use super::ask::Tally;
 use super::expect::{Expect, Outcome};
 use super::predict::{Asked, Say};

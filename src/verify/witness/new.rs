@@ -1,7 +1,7 @@
 //! Statements that make rows which do not exist yet.
 
-use super::super::effective::Clause::{Insert, Select, Update, UpdateCheck};
-use super::super::tuples;
+use crate::verify::effective::Clause::{Insert, Select, Update, UpdateCheck};
+use crate::verify::tuples;
 use super::ask::Statement;
 use super::expect::Expect;
 use super::predict::Say;

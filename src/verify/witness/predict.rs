@@ -1,8 +1,8 @@
 //! What the expressions say of single tuples, and of all rows together.
 
-use super::super::effective::{CLAUSES, Clause, Effective};
-use super::super::pairing::Subject;
-use super::super::tuples;
+use crate::verify::effective::{CLAUSES, Clause, Effective};
+use crate::verify::pairing::Subject;
+use crate::verify::tuples;
 use super::ask::{attempt, softly};
 use super::expect::{Expect, Outcome};
 use crate::db::{Result, Session};

@@ -1,7 +1,7 @@
 //! One role in front of one table on one side: what its statements may name, and how they name a row.
 
-use super::super::effective::Clause;
-use super::super::pairing::Subject;
+use crate::verify::effective::Clause;
+use crate::verify::pairing::Subject;
 use super::predict::{Asked, Says, Whole};
 use super::stage::{Facts, Spot, staged};
 use crate::sql::quote;
@@ -102,7 +102,7 @@ impl Scene<'_> {
     }
 
     /// Columns of the table that the policies read.
-    pub(super) fn read(&self) -> impl Iterator<Item = &super::super::side::Column> {
+    pub(super) fn read(&self) -> impl Iterator<Item = &crate::verify::side::Column> {
         self.subject.columns.iter().filter_map(|p| p.on(self.after))
     }
 

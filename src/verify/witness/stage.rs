@@ -1,7 +1,7 @@
 //! What a table and a role are, and some rows of the table, as its owner sees them.
 
-use super::super::pairing::Subject;
-use super::super::tuples::{SCHEMA, hash, place, seeing_all};
+use crate::verify::pairing::Subject;
+use crate::verify::tuples::{SCHEMA, hash, place, seeing_all};
 use super::ask::softly;
 use crate::db::{Error, Limits, Result, Session};
 use crate::sql::quote;

@@ -1,7 +1,7 @@
 //! Statements on rows that are there.
 
-use super::super::effective::Clause::{Delete, Select, Update, UpdateCheck};
-use super::super::side::Column;
+use crate::verify::effective::Clause::{Delete, Select, Update, UpdateCheck};
+use crate::verify::side::Column;
 use super::ask::Statement;
 use super::expect::Expect;
 use super::predict::Say;
