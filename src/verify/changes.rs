@@ -67,16 +67,20 @@ pub struct Allowed {
 }
 
 impl Changes {
-    /// `was` are the definitions of the original, where both sides are copies of one database.
+    /// `was` are the definitions of the original, where both sides are copies of one database: it has the roles as they were.
     pub(super) async fn read(
         sessions: &Sessions,
         was: Option<Definitions>,
         twins: bool,
     ) -> Result<Self> {
-        let before = match was {
-            Some(was) => was,
-            None => access::read(&sessions.before).await?,
-        };
+        let mut before = access::read(&sessions.before).await?;
+        if let Some(was) = was {
+            let roles = |key: &access::Key| key.kind == access::Kind::Role;
+            before.objects.retain(|key, _| !roles(key));
+            before
+                .objects
+                .extend(was.objects.into_iter().filter(|(key, _)| roles(key)));
+        }
         let after = access::read(&sessions.after).await?;
         let mut comparison = access::compare(&before, &after, twins);
         let open = comparison.open.keys().cloned().collect();

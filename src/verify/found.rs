@@ -53,6 +53,12 @@ impl Difference {
         *self == Self::default()
     }
 
+    /// Whether no row is admitted that was not, and none refused that was admitted.
+    pub fn is_error_only(&self) -> bool {
+        let rows = Self { raised: 0, ..*self };
+        self.raised > 0 && rows.is_none()
+    }
+
     /// `widening`, `narrowing` or `both`.
     pub fn direction(&self) -> &'static str {
         let wider = self.wider + self.wider_possible > 0;

@@ -8,7 +8,7 @@ use super::effective::Clause;
 use super::evidence::weigh;
 use super::faithful::{Doubt, doubts};
 use super::found::{Cell, Findings, Looked, Verdict, Who};
-use super::identity::{self, Identity};
+use super::identity::{self, Identity, Kind};
 use super::pairing::{By, Subject, pair};
 use super::parents::parents_first;
 use super::rights::{self, Rights};
@@ -111,6 +111,12 @@ async fn stages(
     let identities = identity::find(session, catalogs, asked, options.most).await?;
     found.gaps.extend(identities.gaps);
     found.identities = identities.identities.iter().map(who).collect();
+    let malformed: BTreeSet<String> = identities
+        .identities
+        .iter()
+        .filter(|i| i.kind == Kind::Malformed)
+        .map(|i| i.persona.name.clone())
+        .collect();
     let people: Vec<Persona> = identities
         .identities
         .into_iter()
@@ -146,6 +152,7 @@ async fn stages(
         rows.push(ground.row(persona, (b, a), &mut step).await?);
     }
     small_worlds(&ground, &people, &mut rows, &mut found, note).await?;
+    forgive(&malformed, &mut rows, &mut found.gaps);
     weigh(&mut rows, subjects);
     controls(&ground, &people, &rows, &mut found).await?;
     let watched = witness::watch(&ground, &people, &rows, note).await?;
@@ -265,6 +272,30 @@ async fn make_tuples(
         });
     }
     Ok(doubtful)
+}
+
+/// Claims that cannot be read raise an error as soon as they are looked at, and when that is the server decides: an error
+/// instead of another answer, and nothing else, is no difference for whoever has such claims.
+fn forgive(malformed: &BTreeSet<String>, rows: &mut [Row], gaps: &mut Vec<Gap>) {
+    let mut forgiven = BTreeSet::new();
+    let cells = rows.iter_mut().flat_map(|row| &mut row.cells);
+    for cell in cells.filter(|c| malformed.contains(&c.identity)) {
+        if let Verdict::Differs(difference) = &cell.verdict
+            && difference.is_error_only()
+        {
+            cell.verdict = Verdict::Same;
+            forgiven.insert((cell.identity.clone(), cell.table.clone()));
+        }
+    }
+    gaps.extend(forgiven.into_iter().map(|(identity, table)| {
+        Gap {
+            what: format!("errors of {table} as {identity}"),
+            why:
+                "its claims cannot be read, and one side notices that at other rows than the other"
+                    .to_owned(),
+            remedy: None,
+        }
+    }));
 }
 
 fn doubt(subject: &Subject, (policy, why): Doubt) -> Gap {

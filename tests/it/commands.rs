@@ -93,7 +93,10 @@ async fn bench_and_verify_an_index() {
 
     let (code, out, err) = dbtune(folder.path(), &url, &["verify"]);
     assert_eq!(code, 0, "{out}{err}");
-    assert!(out.contains("Nothing that decides who sees or writes rows changed; 2 tables"), "{out}");
+    assert!(
+        out.contains("Nothing that decides who sees or writes rows changed; 2 tables"),
+        "{out}"
+    );
 
     let client = db.client().await;
     let sql = "select count(*) from pg_indexes where indexname = 'items_tenant_idx'";

@@ -68,8 +68,7 @@ async fn a_rewrite_that_small_worlds_cannot_follow_is_not_proposed() {
     assert!(!reasons.contains("papers_read"), "{reasons}");
     let gaps = report["gaps"].to_string();
     assert!(
-        gaps.contains("policy papers_read on public.papers")
-            && gaps.contains("public.looked_up"),
+        gaps.contains("policy papers_read on public.papers") && gaps.contains("public.looked_up"),
         "{gaps}"
     );
     let written = std::fs::read_dir(folder.path().join("migrations")).unwrap();

@@ -1,16 +1,16 @@
 //! As whom statements are run, and what is asked of them.
 
-use crate::verify::cells::{Decision, Row};
-use crate::verify::decide::{Answer, Tally as Counts};
-use crate::verify::effective::{Clause, Effective};
-use crate::verify::pairing::Subject;
-use crate::verify::reach::default_of;
 use super::ask::Tally;
 use super::expect::{Expect, Outcome};
 use super::predict::{Asked, Say};
 use super::scene::Scene;
 use super::stage::Facts;
 use crate::model::{Catalog, Persona};
+use crate::verify::cells::{Decision, Row};
+use crate::verify::decide::{Answer, Tally as Counts};
+use crate::verify::effective::{Clause, Effective};
+use crate::verify::pairing::Subject;
+use crate::verify::reach::default_of;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One identity on one table: what was decided, by clause.

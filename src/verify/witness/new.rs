@@ -1,13 +1,13 @@
 //! Statements that make rows which do not exist yet.
 
-use crate::verify::effective::Clause::{Insert, Select, Update, UpdateCheck};
-use crate::verify::tuples;
 use super::ask::Statement;
 use super::expect::Expect;
 use super::predict::Say;
 use super::scene::Scene;
 use super::stage::Spot;
 use crate::sql::quote;
+use crate::verify::effective::Clause::{Insert, Select, Update, UpdateCheck};
+use crate::verify::tuples;
 
 /// Rows that are copied, and rows that are updated to others.
 const FEW: usize = 4;

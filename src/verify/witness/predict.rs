@@ -1,12 +1,12 @@
 //! What the expressions say of single tuples, and of all rows together.
 
-use crate::verify::effective::{CLAUSES, Clause, Effective};
-use crate::verify::pairing::Subject;
-use crate::verify::tuples;
 use super::ask::{attempt, softly};
 use super::expect::{Expect, Outcome};
 use crate::db::{Result, Session};
 use crate::sql::quote;
+use crate::verify::effective::{CLAUSES, Clause, Effective};
+use crate::verify::pairing::Subject;
+use crate::verify::tuples;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Made-up rows of each kind, admitted and refused, that are inserted.

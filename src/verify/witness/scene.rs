@@ -1,10 +1,10 @@
 //! One role in front of one table on one side: what its statements may name, and how they name a row.
 
-use crate::verify::effective::Clause;
-use crate::verify::pairing::Subject;
 use super::predict::{Asked, Says, Whole};
 use super::stage::{Facts, Spot, staged};
 use crate::sql::quote;
+use crate::verify::effective::Clause;
+use crate::verify::pairing::Subject;
 
 pub(super) struct Scene<'a> {
     pub(super) subject: &'a Subject,

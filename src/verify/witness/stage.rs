@@ -1,10 +1,10 @@
 //! What a table and a role are, and some rows of the table, as its owner sees them.
 
-use crate::verify::pairing::Subject;
-use crate::verify::tuples::{SCHEMA, hash, place, seeing_all};
 use super::ask::softly;
 use crate::db::{Error, Limits, Result, Session};
 use crate::sql::quote;
+use crate::verify::pairing::Subject;
+use crate::verify::tuples::{SCHEMA, hash, place, seeing_all};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 

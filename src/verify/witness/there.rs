@@ -1,13 +1,13 @@
 //! Statements on rows that are there.
 
-use crate::verify::effective::Clause::{Delete, Select, Update, UpdateCheck};
-use crate::verify::side::Column;
 use super::ask::Statement;
 use super::expect::Expect;
 use super::predict::Say;
 use super::scene::Scene;
 use super::stage::Spot;
 use crate::sql::quote;
+use crate::verify::effective::Clause::{Delete, Select, Update, UpdateCheck};
+use crate::verify::side::Column;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows that are written one by one.
