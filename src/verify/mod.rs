@@ -6,6 +6,8 @@
 //! same of tiny instances of the schema, by statement.
 
 pub mod access;
+mod agreement;
+mod beside;
 mod cells;
 mod changes;
 mod control;
@@ -15,6 +17,7 @@ mod evidence;
 mod faithful;
 mod found;
 pub mod identity;
+mod imagined;
 pub mod matrix;
 mod pairing;
 mod parents;

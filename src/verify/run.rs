@@ -1,13 +1,13 @@
 //! The stages of a comparison, in their order.
 
 use super::access::Definitions;
+use super::beside::small_worlds;
 use super::cells::{Ground, Row};
 use super::changes::{Allowed, Changes, Evidence, Sessions};
-use super::control::notices;
-use super::effective::Clause;
+use super::control::controls;
 use super::evidence::weigh;
 use super::faithful::{Doubt, doubts};
-use super::found::{Cell, Findings, Looked, Verdict, Who};
+use super::found::{Findings, Looked, Verdict, Who};
 use super::identity::{self, Identity, Kind};
 use super::pairing::{By, Subject, pair};
 use super::parents::parents_first;
@@ -16,7 +16,6 @@ use super::side::{self, Guarded, Side};
 use super::sources::sources;
 use super::tuples;
 use super::witness;
-use super::worlds::{self, Sides, WorldOptions, search};
 use crate::db::{Limits, Result, Session, Target, read_catalog};
 use crate::model::{Catalog, Gap, Name, Persona};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,11 +43,6 @@ impl Default for Options {
         }
     }
 }
-
-/// Small worlds of a table that expressions have decided on already.
-const BESIDE_EXPRESSIONS: usize = 120;
-/// What the small worlds of one table may take.
-const MOST_FOR_WORLDS: Duration = Duration::from_mins(1);
 
 /// Told steps done, steps in all, and what is being looked at.
 pub(super) type Note<'a> = &'a mut dyn FnMut(u64, u64, &str);
@@ -306,108 +300,6 @@ fn doubt(subject: &Subject, (policy, why): Doubt) -> Gap {
         ),
         remedy: None,
     }
-}
-
-/// The same on tiny instances of the schema, by statement. What no expression can tell rests on them alone.
-async fn small_worlds(
-    ground: &Ground<'_>,
-    people: &[Persona],
-    rows: &mut [Row],
-    found: &mut Findings,
-    note: Note<'_>,
-) -> Result<()> {
-    for subject in ground.subjects {
-        let name = subject.name();
-        let rest_on_worlds = rows.iter().any(|row| {
-            let mut cells = row.by_worlds.iter().filter_map(|at| row.cells.get(*at));
-            cells.any(|cell| cell.table == name)
-        });
-        let mut options = WorldOptions {
-            budget: ground.left().unwrap_or_default().min(MOST_FOR_WORLDS),
-            ..WorldOptions::default()
-        };
-        if !rest_on_worlds {
-            options.worlds = BESIDE_EXPRESSIONS;
-        }
-        let sides = Sides::Two {
-            before: ground.before,
-            after: ground.after,
-        };
-        let mut told = |done: usize, all: usize| {
-            note(done as u64, all as u64, &format!("small worlds of {name}"));
-        };
-        let verdict = search(sides, ground.catalogs, &name, people, options, &mut told).await?;
-        let why = match verdict {
-            worlds::Verdict::Same { worlds } => {
-                for looked in found.tables.iter_mut().filter(|l| l.table == name) {
-                    looked.worlds = Some(worlds);
-                }
-                continue;
-            }
-            worlds::Verdict::Different(example) => {
-                found.examples.push((name, example.sql));
-                continue;
-            }
-            worlds::Verdict::NotShown(why) => why,
-        };
-        found.gaps.push(Gap {
-            what: format!("small worlds of {name}"),
-            why: why.clone(),
-            remedy: None,
-        });
-        for row in rows.iter_mut() {
-            for (at, cell) in row.cells.iter_mut().enumerate() {
-                if cell.table == name
-                    && row.by_worlds.contains(&at)
-                    && cell.verdict == Verdict::Same
-                {
-                    cell.verdict = Verdict::NotShown(format!("small worlds show nothing: {why}"));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// At least one wrong change for each table and clause.
-async fn controls(
-    ground: &Ground<'_>,
-    people: &[Persona],
-    rows: &[Row],
-    found: &mut Findings,
-) -> Result<()> {
-    let mut done: BTreeSet<(usize, Clause)> = BTreeSet::new();
-    for (persona, row) in people.iter().zip(rows) {
-        for (at, decision) in &row.decided {
-            let Some(cell) = row.cells.get(*at) else {
-                continue;
-            };
-            let key = (decision.subject, cell.clause);
-            if cell.verdict != Verdict::Same || !decision.admits() || !done.insert(key) {
-                continue;
-            }
-            let Some(subject) = ground.subjects.get(decision.subject) else {
-                continue;
-            };
-            match notices(ground, subject, cell.clause, persona, decision).await? {
-                Some(true) => found.controls += 1,
-                Some(false) => {
-                    found.controls += 1;
-                    found.missed.push(missed(cell, "went unnoticed"));
-                }
-                None => found.missed.push(missed(cell, "was not tried: no time")),
-            }
-        }
-    }
-    Ok(())
-}
-
-fn missed(cell: &Cell, what: &str) -> String {
-    format!(
-        "a wrong policy for {} on {} {what}",
-        cell.clause.words(),
-        cell.table
-    )
 }
 
 fn who(identity: &Identity) -> Who {
