@@ -5,7 +5,7 @@ use super::lookups::Lookup;
 use super::policies::Rewritable;
 use super::weigh::{Verdict, catastrophe, is_heavy, is_small, steady_verdict, verdict, worsened};
 use crate::model::{Change, Query, Tried};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A look-up under a rewrite is ended after this.
@@ -197,10 +197,14 @@ impl<L: Lab> Desk<'_, L> {
         Ok(Outcome { form, why })
     }
 
-    /// The look-up that the present form makes many times heavier than the first one does, in words.
-    pub(super) async fn catastrophic(&mut self) -> Result<Option<String>, L::Error> {
+    /// The look-up of one of `people` that the present form makes many times heavier than the first one does, in words.
+    pub(super) async fn catastrophic(
+        &mut self,
+        people: &BTreeSet<&str>,
+    ) -> Result<Option<String>, L::Error> {
         let form = self.form;
-        let (with, _) = self.measure(|l| l.one, |_| LOOKUP).await;
+        let asks = |l: &Lookup| l.one && people.contains(l.query.persona.name.as_str());
+        let (with, _) = self.measure(asks, |_| LOOKUP).await;
         let heavy: Vec<usize> = with
             .iter()
             .filter(|(_, t)| is_heavy(t))

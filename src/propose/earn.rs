@@ -157,7 +157,8 @@ impl<'a> Earning<'a> {
         desk.leave(why.unwrap_or_default()).await
     }
 
-    /// Queries of the workload read the policy: one of them has to gain, and no look-up may become a catastrophe.
+    /// Queries of the workload read the policy: one of them has to gain, and no look-up of those who run them may become a
+    /// catastrophe.
     async fn read<L: Lab>(
         &self,
         desk: &mut Desk<'_, L>,
@@ -180,9 +181,12 @@ impl<'a> Earning<'a> {
                     .await;
             }
         };
+        // Those whose queries read it pay for it: somebody who never asks is no reason to leave them waiting.
+        let queries = trial.by_gain(readers);
+        let people = queries.iter().map(|q| q.persona.name.as_str()).collect();
         let mut why = None;
         loop {
-            match desk.catastrophic().await? {
+            match desk.catastrophic(&people).await? {
                 None => break,
                 Some(reason) => {
                     why.get_or_insert(reason);
