@@ -62,8 +62,11 @@ pub(super) async fn small_worlds(
         });
         for row in rows.iter_mut() {
             for (at, cell) in row.cells.iter_mut().enumerate() {
+                // Policies that let everything pass or nothing, or that no statement gets to, are shown by their expressions. Whatever
+                // else keeps the worlds from telling is doubt.
+                let doubt = !why.starts_with("in no world");
                 if cell.table == name
-                    && row.by_worlds.contains(&at)
+                    && (doubt || row.by_worlds.contains(&at))
                     && cell.verdict == Verdict::Same
                 {
                     cell.verdict = Verdict::NotShown(format!("small worlds show nothing: {why}"));

@@ -1,6 +1,6 @@
 //! What the change does to access, before anybody's rows are looked at.
 
-use super::access::{self, AccessChange, Class, Comparison, Definitions, judge};
+use super::access::{self, AccessChange, Change, Class, Comparison, Definitions, Key, Kind, judge};
 use super::found::{Findings, Opened, Who};
 use super::pairing::Subject;
 use crate::config::AllowedAccess;
@@ -98,6 +98,25 @@ impl Changes {
         })
     }
 
+    pub(super) fn writes_rows(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// Functions that changed, are new or are gone.
+    pub(super) fn functions(&self) -> BTreeSet<Name> {
+        let changed = self.comparison.changed.iter();
+        changed
+            .filter(|c| c.key.kind == Kind::Function)
+            .flat_map(|c| {
+                [
+                    Some(c.key.name.clone()),
+                    c.was.as_ref().map(|k| k.name.clone()),
+                ]
+            })
+            .flatten()
+            .collect()
+    }
+
     /// The tables touched, by their names before and after.
     pub(super) fn tables(&self) -> (BTreeSet<Name>, BTreeSet<Name>) {
         let was = self.comparison.touched.clone();
@@ -139,7 +158,12 @@ impl Changes {
             .collect();
         let covered = |change: &AccessChange| {
             let of_no_matter = |t: &Name| change.class == Class::Policy && unguarded.contains(t);
-            change.decidable
+            // No policy is asked by these.
+            let bare = ["TRUNCATE", "TRIGGER", "REFERENCES", "MAINTAIN"];
+            let bare =
+                change.class == Class::Privilege && bare.iter().any(|p| change.what.contains(p));
+            !bare
+                && change.decidable
                 && !change.tables.is_empty()
                 && change
                     .tables
@@ -165,6 +189,52 @@ impl Changes {
             .opened
             .extend(excused.map(|(c, reason)| opened(c, Some(reason.clone()))));
         found.gaps.extend(judged.unused);
+        self.tell_views(found);
+    }
+
+    /// A view that changed may show other rows to whoever reads it through another one or a function; and rows that are
+    /// written may be what a view, a function with its owner's rights or a trigger decides by.
+    fn tell_views(&self, found: &mut Findings) {
+        let is_view = |key: &Key| matches!(key.kind, Kind::View | Kind::MaterializedView);
+        for change in &self.comparison.changed {
+            let told = found
+                .opened
+                .iter()
+                .any(|o| o.object == change.key.to_string());
+            if is_view(&change.key) && change.change == Change::Altered && !told {
+                found.opened.push(Opened {
+                    object: change.key.to_string(),
+                    what: change.what.clone(),
+                    allowed: None,
+                });
+            }
+        }
+        let run_by_triggers: BTreeSet<&Key> = self
+            .after
+            .objects
+            .iter()
+            .filter(|(key, _)| key.kind == Kind::Trigger)
+            .flat_map(|(_, object)| &object.mentions)
+            .filter(|key| key.kind == Kind::Function)
+            .collect();
+        for (key, object) in &self.after.objects {
+            let own_rights = key.kind == Kind::Function
+                && (object.fact("security") == "definer" || run_by_triggers.contains(key));
+            if !(is_view(key) || own_rights) || !self.before.objects.contains_key(key) {
+                continue;
+            }
+            let read = object
+                .mentions
+                .iter()
+                .find(|m| m.kind == Kind::Table && self.written.contains(&m.name));
+            if let Some(table) = read {
+                found.opened.push(Opened {
+                    object: key.to_string(),
+                    what: format!("rows of {} are written, by which {key} decides", table.name),
+                    allowed: None,
+                });
+            }
+        }
     }
 
     pub(super) async fn evidence(&self, before: &Session, identities: &[Who]) -> Result<Evidence> {

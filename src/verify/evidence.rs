@@ -63,6 +63,15 @@ impl Decision {
             .any(|e| matches!(e, Effective::Tested(_)))
     }
 
+    /// Whether both sides end with an error when they are asked of all rows at once.
+    pub(super) fn ends(&self) -> bool {
+        [&self.answers.0, &self.answers.1].iter().all(|a| match a {
+            Answer::Decided(d) => d.ends.is_some(),
+            Answer::Refused(_) => true,
+            Answer::NoTime => false,
+        })
+    }
+
     pub(super) fn admits(&self) -> bool {
         [&self.answers.0, &self.answers.1].iter().any(|a| match a {
             Answer::Decided(d) => d.there.admitted + d.possible.admitted > 0,

@@ -141,7 +141,10 @@ impl Findings {
         let open = self.opened.iter().any(|o| o.allowed.is_none());
         if open || self.cells.iter().any(Cell::differs) || !self.examples.is_empty() {
             Outcome::Fail
-        } else if self.cells.iter().any(Cell::not_shown) || !self.missed.is_empty() {
+        } else if self.cells.iter().any(Cell::not_shown)
+            || !self.missed.is_empty()
+            || !self.tables.is_empty() && self.cells.is_empty()
+        {
             Outcome::Inconclusive
         } else {
             Outcome::Pass

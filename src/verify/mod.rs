@@ -30,6 +30,7 @@ mod show;
 mod side;
 mod sources;
 mod statement;
+mod surroundings;
 mod tuples;
 pub mod why;
 mod witness;

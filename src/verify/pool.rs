@@ -8,7 +8,7 @@ pub(super) const MOST_ROWS: usize = 1500;
 /// Every combination is tried where there are no more than this.
 const WHOLE_PRODUCT: usize = 600;
 /// Values of one column.
-const MOST_VALUES: usize = 16;
+const MOST_VALUES: usize = 24;
 
 /// A value as text, or NULL.
 pub(super) type Value = Option<String>;

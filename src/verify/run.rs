@@ -2,7 +2,7 @@
 
 use super::access::Definitions;
 use super::beside::small_worlds;
-use super::cells::{Ground, Row};
+use super::cells::{Decision, Ground, Row};
 use super::changes::{Allowed, Changes, Evidence, Sessions};
 use super::control::controls;
 use super::evidence::weigh;
@@ -14,6 +14,7 @@ use super::parents::parents_first;
 use super::rights::{self, Rights};
 use super::side::{self, Guarded, Side};
 use super::sources::sources;
+use super::surroundings;
 use super::tuples;
 use super::witness;
 use crate::db::{Limits, Result, Session, Target, read_catalog};
@@ -102,13 +103,20 @@ async fn stages(
     }
     note(0, 0, "who asks");
     let catalogs = (&sides.before.catalog, &sides.after.catalog);
-    let identities = identity::find(session, catalogs, asked, options.most).await?;
+    let mut identities = identity::find(session, catalogs, asked, options.most).await?;
+    if change.writes_rows() {
+        let later = identity::find(&sides.after.session, catalogs, &[], options.most).await?;
+        identities.join(later);
+    }
     found.gaps.extend(identities.gaps);
     found.identities = identities.identities.iter().map(who).collect();
     let malformed: BTreeSet<String> = identities
         .identities
         .iter()
-        .filter(|i| i.kind == Kind::Malformed)
+        .filter(|i| {
+            let broken = [Kind::Malformed, Kind::EmptyClaims, Kind::EmptyObject];
+            broken.contains(&i.kind)
+        })
         .map(|i| i.persona.name.clone())
         .collect();
     let people: Vec<Persona> = identities
@@ -116,7 +124,7 @@ async fn stages(
         .into_iter()
         .map(|i| i.persona)
         .collect();
-    let doubtful = make_tuples(&sides, subjects, &people, &mut found, note).await?;
+    let doubtful = make_tuples(&sides, subjects, &people, &change, &mut found, note).await?;
     let ground = Ground {
         before,
         after,
@@ -147,6 +155,7 @@ async fn stages(
     }
     small_worlds(&ground, &people, &mut rows, &mut found, note).await?;
     forgive(&malformed, &mut rows, &mut found.gaps);
+    surroundings(&change, &sides, subjects, &mut rows);
     weigh(&mut rows, subjects);
     controls(&ground, &people, &rows, &mut found).await?;
     let watched = witness::watch(&ground, &people, &rows, note).await?;
@@ -239,6 +248,7 @@ async fn make_tuples(
     sides: &Both,
     subjects: &[Subject],
     people: &[Persona],
+    change: &Changes,
     found: &mut Findings,
     note: Note<'_>,
 ) -> Result<BTreeSet<usize>> {
@@ -246,7 +256,8 @@ async fn make_tuples(
     tuples::prepare(&b.session).await?;
     tuples::prepare(&a.session).await?;
     let both = [(&b.side, &b.catalog), (&a.side, &a.catalog)];
-    let sources = sources(&b.session, both, people).await?;
+    let changed = change.functions();
+    let sources = sources(&b.session, both, people, &changed).await?;
     let mut doubtful = BTreeSet::new();
     let total = subjects.len() as u64;
     for (at, subject) in subjects.iter().enumerate() {
@@ -272,13 +283,18 @@ async fn make_tuples(
 /// instead of another answer, and nothing else, is no difference for whoever has such claims.
 fn forgive(malformed: &BTreeSet<String>, rows: &mut [Row], gaps: &mut Vec<Gap>) {
     let mut forgiven = BTreeSet::new();
-    let cells = rows.iter_mut().flat_map(|row| &mut row.cells);
-    for cell in cells.filter(|c| malformed.contains(&c.identity)) {
-        if let Verdict::Differs(difference) = &cell.verdict
-            && difference.is_error_only()
-        {
-            cell.verdict = Verdict::Same;
-            forgiven.insert((cell.identity.clone(), cell.table.clone()));
+    for row in rows.iter_mut() {
+        let decided = &row.decided;
+        let cells = row.cells.iter_mut().enumerate();
+        for (at, cell) in cells.filter(|(_, c)| malformed.contains(&c.identity)) {
+            let Verdict::Differs(difference) = &cell.verdict else {
+                continue;
+            };
+            // A statement that ends with an error on both sides shows no row, whatever each row would have come to.
+            if difference.is_error_only() || decided.get(&at).is_some_and(Decision::ends) {
+                cell.verdict = Verdict::Same;
+                forgiven.insert((cell.identity.clone(), cell.table.clone()));
+            }
         }
     }
     gaps.extend(forgiven.into_iter().map(|(identity, table)| {
@@ -290,6 +306,25 @@ fn forgive(malformed: &BTreeSet<String>, rows: &mut [Row], gaps: &mut Vec<Gap>) 
             remedy: None,
         }
     }));
+}
+
+/// What depends on where and when it is asked is the same on two clones, and may not be on the original.
+fn surroundings(change: &Changes, sides: &Both, subjects: &[Subject], rows: &mut [Row]) {
+    let functions = change.functions();
+    let catalogs = (&sides.before.catalog, &sides.after.catalog);
+    let said = surroundings::said(subjects, catalogs, &functions);
+    for row in rows.iter_mut() {
+        for cell in &mut row.cells {
+            if let Some(word) = said
+                .get(&cell.table)
+                .filter(|_| cell.verdict == Verdict::Same)
+            {
+                cell.verdict = Verdict::NotShown(format!(
+                    "what changed asks {word}, which is the same on two clones and may differ elsewhere"
+                ));
+            }
+        }
+    }
 }
 
 fn doubt(subject: &Subject, (policy, why): Doubt) -> Gap {

@@ -3,8 +3,10 @@
 
 use super::pool::Sources;
 use super::side::Side;
+use super::tuples::SCHEMA;
 use crate::db::{Result, Session};
-use crate::model::{Catalog, Persona};
+use crate::model::{Catalog, Name, Persona};
+use crate::sql::quote;
 use crate::sql::said::said;
 use crate::sql::words::words;
 use std::collections::BTreeSet;
@@ -17,9 +19,9 @@ pub(super) async fn sources(
     session: &Session,
     sides: [(&Side, &Catalog); 2],
     personas: &[Persona],
+    changed: &BTreeSet<Name>,
 ) -> Result<Sources> {
     let mut found = Sources {
-        times: times(session).await?,
         ..Sources::default()
     };
     for persona in personas {
@@ -28,13 +30,19 @@ pub(super) async fn sources(
         }
     }
     for (side, catalog) in sides {
-        for text in reached(side, catalog) {
+        // What changed is reached somehow, be it through an operator or a cast.
+        let functions = catalog.functions.iter();
+        let bodies = functions
+            .filter(|f| changed.contains(&f.name))
+            .map(|f| f.body.clone());
+        for text in reached(side, catalog).into_iter().chain(bodies) {
             if let Some(said) = said(&text) {
                 found.constants.extend(said.strings);
                 found.constants.extend(said.numbers);
             }
         }
     }
+    found.times = times(session, &found.constants).await?;
     Ok(found)
 }
 
@@ -91,13 +99,17 @@ fn leaves(value: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Around the server's clock.
-async fn times(session: &Session) -> Result<Vec<String>> {
-    session
-        .texts(
-            "read the server's clock",
-            "select (date_trunc('second', now()) + i)::text from unnest(array[
-               '-400 days', '-31 days', '-1 hour', '1 hour', '31 days', '400 days']::interval[]) i order by i",
-        )
-        .await
+/// Around the server's clock, and on either side of every interval that is compared with.
+async fn times(session: &Session, constants: &BTreeSet<String>) -> Result<Vec<String>> {
+    let texts: Vec<String> = constants.iter().map(|c| quote::literal(c)).collect();
+    let sql = format!(
+        "with said as (select case when {SCHEMA}.takes('interval', c) then c::interval end as i from unnest(array[{}]::text[]) c),
+           near as (select i from said where abs(extract(epoch from i)) between 1 and 3e9 order by i limit 12)
+         select (date_trunc('second', now()) + d)::text from (
+           select unnest(array['-400 days', '-31 days', '-1 hour', '1 hour', '31 days', '400 days']::interval[]) as d
+           union select s * i + e from near, unnest(array[1, -1]) s, unnest(array['-1 minute', '1 minute']::interval[]) e) t
+         order by d",
+        texts.join(", ")
+    );
+    session.texts("read the server's clock", &sql).await
 }

@@ -73,6 +73,22 @@ pub struct Found {
     pub gaps: Vec<Gap>,
 }
 
+impl Found {
+    /// Adds those of `later` that are not among them, under names of their own.
+    pub fn join(&mut self, later: Self) {
+        for mut identity in later.identities {
+            let known = self.identities.iter().any(|i| {
+                i.persona.role == identity.persona.role
+                    && i.persona.settings == identity.persona.settings
+            });
+            if !known {
+                identity.persona.name.push_str("_after");
+                self.identities.push(identity);
+            }
+        }
+    }
+}
+
 /// Looks for at most `most` sessions beside those in `asked`.
 ///
 /// `session` is connected to a clone of the side before the change, best as the owner of its tables: everything happens

@@ -70,8 +70,8 @@ pub async fn matrix(
     let subjects = touchable(&side, &rights);
     let personas: Vec<Persona> = everybody.iter().map(|s| s.persona.clone()).collect();
     let both = [(&side, &catalog), (&side, &catalog)];
-    let sources = sources(&session, both, &personas).await?;
     tuples::prepare(&session).await?;
+    let sources = sources(&session, both, &personas, &BTreeSet::new()).await?;
     let total = (subjects.len() * (1 + everybody.len())) as u64;
     let mut ready = Vec::new();
     for (at, subject) in subjects.into_iter().enumerate() {

@@ -104,7 +104,8 @@ fn access<'a>(catalog: &'a Catalog, name: &Name) -> impl PartialEq + use<'a> {
 impl Reach {
     fn compare(&mut self, old: &Table, new: &Table, functions: bool) {
         let switched = (old.rls_enabled, old.rls_forced) != (new.rls_enabled, new.rls_forced);
-        let everything = functions || switched;
+        // Where the policies are the same on both sides, something that they depend on is not: any of them may differ.
+        let everything = functions || switched || old.policies == new.policies;
         for (side, other) in [(old, new), (new, old)] {
             for policy in &side.policies {
                 let commands = COMMANDS.iter().filter(|c| policy.command.covers(**c));
