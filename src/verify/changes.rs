@@ -162,7 +162,10 @@ impl Changes {
             let bare = ["TRUNCATE", "TRIGGER", "REFERENCES", "MAINTAIN"];
             let bare =
                 change.class == Class::Privilege && bare.iter().any(|p| change.what.contains(p));
+            // The owner may be among those who were not looked with; a schema also holds what functions call.
+            let wide = change.what.contains("FORCE") || change.object.kind == Kind::Schema;
             !bare
+                && !wide
                 && change.decidable
                 && !change.tables.is_empty()
                 && change
