@@ -59,7 +59,7 @@ async fn again<'a>(
         }
         for (clause, text) in [("using", &policy.using), ("with check", &policy.check)] {
             if let Some(text) = text {
-                sql.push_str(&format_clause(clause, text));
+                sql = format!("{sql} {clause} ({text})");
             }
         }
         clone.execute("read a policy's text", &sql).await?;
@@ -71,8 +71,4 @@ async fn again<'a>(
         .enumerate()
         .map(|(at, policy)| (policy, now.iter().find(|p| p.name == name(at)).cloned()))
         .collect())
-}
-
-fn format_clause(clause: &str, text: &str) -> String {
-    format!(" {clause} ({text})")
 }

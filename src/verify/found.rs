@@ -58,18 +58,6 @@ impl Difference {
         let rows = Self { raised: 0, ..*self };
         self.raised > 0 && rows.is_none()
     }
-
-    /// `widening`, `narrowing` or `both`.
-    pub fn direction(&self) -> &'static str {
-        let wider = self.wider + self.wider_possible > 0;
-        let narrower = self.narrower + self.narrower_possible > 0;
-        match (wider, narrower) {
-            (true, false) => "widening",
-            (false, true) => "narrowing",
-            (true, true) => "both",
-            (false, false) => "errors",
-        }
-    }
 }
 
 impl Cell {
